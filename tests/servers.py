@@ -32,7 +32,7 @@ _running: dict[Path, IO[str]] = {}
 def start_for_tests() -> dict[str, str]:
     """Start both PostgreSQL and both Redis, put their addresses into the environment and return them.
 
-    Call it in the process that outlives all tests (with pytest-xdist the controller): the servers die with it.
+    Call it in the process that outlives all tests (pytest-xdist's controller): the servers die with it.
     """
     _remove_leftovers()
     root = _new_root()
@@ -52,7 +52,7 @@ def stop_for_tests() -> None:
 
 @contextlib.contextmanager
 def own_root() -> Iterator[Path]:
-    """Give a test a folder for servers of its own: `embedded.start_redis(root, throw_away=True)` and the like."""
+    """Give a test a folder for servers of its own, for `embedded.start_redis` and the like."""
     root = _new_root()
     try:
         yield root

@@ -5,7 +5,6 @@ the addresses that this package writes into var/env. `python -m config.embedded`
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from config.embedded import records
 from config.embedded.errors import EmbeddedError
+from config.embedded.lock import servers_lock
 from config.embedded.place import Place, choose, outside_path
-from config.embedded.postgres import find_postgres, make_postgres, start_postgres
+from config.embedded.postgres import find_postgres, start_postgres
 from config.embedded.process import Server
 from config.embedded.redis import NoRedisError, find_redis, start_redis
 
@@ -23,7 +23,6 @@ __all__ = [
     "Server",
     "ensure",
     "find",
-    "make_postgres",
     "reset",
     "servers",
     "start",
@@ -32,17 +31,19 @@ __all__ = [
     "stop",
 ]
 
-NAMES = ("postgres", "redis", "backends/postgres", "backends/redis")
 # The setting that, when given in the environment, makes the server of that name unnecessary.
-ASKED_BY = dict(
-    zip(NAMES, ("DATABASE_URL", "REDIS_URL", "POSTGRESQL_BACKEND_URL", "REDIS_BACKEND_URL"), strict=True)
-)
+ASKED_BY = {
+    "postgres": "DATABASE_URL",
+    "redis": "REDIS_URL",
+    "backends/postgres": "POSTGRESQL_BACKEND_URL",
+    "backends/redis": "REDIS_BACKEND_URL",
+}
 
 
 def ensure(root: Path, *, say: Callable[[str], None] = print) -> dict[str, str]:
     """Start what is not running and return the environment values by which all is reached.
 
-    A server whose address is set in the environment is not started. Raises EmbeddedError with a plain sentence.
+    A server whose address is set in the environment is not started. Raises EmbeddedError.
     """
     return start(root, say=say)[1]
 
@@ -62,15 +63,16 @@ def start(
         say: gets one sentence for each thing done.
         environ: addresses set in it are used as they are.
         throw_away: for tests: fast, not safe against power cuts.
-        die_with_parent: the servers end when the calling thread's process does.
+        die_with_parent: the servers end when the thread that calls this does.
+
     """
     place = choose(root)
     options = {"throw_away": throw_away, "die_with_parent": die_with_parent}
     running: list[Server] = []
     values: dict[str, str] = {}
-    with _lock(root):
-        for name in NAMES:
-            if environ.get(ASKED_BY[name]):
+    with servers_lock(root):
+        for name, setting in ASKED_BY.items():
+            if environ.get(setting):
                 continue
             begin = start_postgres if "postgres" in name else start_redis
             try:
@@ -85,23 +87,24 @@ def start(
             repositories = root / "var" / "backends" / "git"
             repositories.mkdir(parents=True, exist_ok=True)
             values["GIT_BACKEND_ROOT"] = str(repositories)
-        records.update_env(root, values)
-        values = records.add_keys(root) | values
+        values = records.write_addresses(root, values) | values
     for server in running:
-        say(f"{'PostgreSQL' if 'postgres' in server.name else 'Redis'} ({server.name}) on port {server.port}")
+        say(f"  {server}")
     return running, values
 
 
 def find(root: Path) -> list[Server]:
     """Return the servers of a checkout that run now."""
     place = choose(root)
-    found = [find_postgres(place, name) if "postgres" in name else find_redis(place, name) for name in NAMES]
+    found = [
+        find_postgres(place, name) if "postgres" in name else find_redis(place, name) for name in ASKED_BY
+    ]
     return [server for server in found if server]
 
 
 def stop(root: Path) -> None:
     """End all servers of a checkout cleanly and take their addresses out of var/env. Data stay."""
-    with _lock(root):
+    with servers_lock(root):
         for server in reversed(find(root)):
             server.stop()
         records.forget_addresses(root)
@@ -134,9 +137,7 @@ def _without_redis(root: Path, name: str, say: Callable[[str], None]) -> dict[st
         return {}
     folder = root / "var" / "broker"
     folder.mkdir(exist_ok=True)
-    say(
-        f"No redis-server here: the queue's messages go through files in {folder}, and no Redis can be ordered."
-    )
+    say(f"No redis-server here: messages to the worker go through {folder}; a Redis cannot be ordered.")
     return {"REDIS_URL": f"filesystem://{folder}"}
 
 
@@ -150,12 +151,3 @@ def _point_to(place: Place, name: str) -> None:
         link.unlink()
     if not link.exists():
         link.symlink_to(place.folder(name))
-
-
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Let one process at a time start or stop the servers of a checkout."""
-    choose(root)
-    with (root / "var" / "run" / "servers.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

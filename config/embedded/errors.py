@@ -2,4 +2,4 @@
 
 
 class EmbeddedError(RuntimeError):
-    """A server cannot start or stop here; the message is one plain sentence for the person at the terminal."""
+    """A server cannot start or stop here; the message is one plain sentence."""

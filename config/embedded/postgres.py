@@ -1,4 +1,4 @@
-"""A real PostgreSQL for one machine: made once, on loopback only, its superuser without a password and unreachable."""
+"""A real PostgreSQL for one machine: on loopback only; its superuser has no password, so nobody is it."""
 
 import contextlib
 import secrets
@@ -10,22 +10,20 @@ from pathlib import Path
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import Place, choose, postgres_programs
 from config.embedded.process import (
+    START_SECONDS,
     Server,
     end_orphans,
-    free_port,
-    is_free,
-    last_lines,
     plain_environment,
+    running_pid,
     spawn,
+    start_on_a_port,
     wait_until,
-    works_in,
 )
 from config.embedded.records import read_record, write_record
 
-HBA = (
-    "# Written by config/embedded: passwords only, loopback only.\nhost all all 127.0.0.1/32 scram-sha-256\n"
-)
-# A new database lets everybody connect; these two would be a way in for every role that is delivered.
+# Passwords only, loopback only.
+HBA = "# Written by config/embedded.\nhost all all 127.0.0.1/32 scram-sha-256\n"
+# By default everybody may connect to these two, so every role that is delivered might.
 CLOSED = (
     "REVOKE ALL ON DATABASE postgres FROM PUBLIC",
     "REVOKE ALL ON DATABASE template1 FROM PUBLIC",
@@ -45,7 +43,7 @@ BACK_END = (
     # It makes a database for a role it has made, which asks for membership in that role.
     "ALTER ROLE provisioner SET createrole_self_grant = 'set, inherit'",
 )
-# Setting name -> (role, database), by server.
+# Setting -> (role, database), by server.
 USERS = {
     "postgres": {
         "DATABASE_URL": ("greenlane_app", "greenlane"),
@@ -63,6 +61,8 @@ OPTIONS = {
 }
 # Data of tests need not outlive a power cut.
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# The collation is PostgreSQL's own, so that data do not depend on the machine's.
+LOCALE = ("--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8")
 
 
 def start_postgres(
@@ -70,35 +70,46 @@ def start_postgres(
 ) -> Server:
     """Start a PostgreSQL, or return the one that runs already.
 
+    Raises EmbeddedError with a plain sentence.
+
     Args:
         root: the checkout; data lie under its `var/` (or where `place.choose` says).
         name: `postgres` (Greenlane's own) or `backends/postgres` (holds what is delivered).
         throw_away: trade safety against power cuts for speed.
-        die_with_parent: the server ends when the calling thread's process does.
+        die_with_parent: the server ends when the thread that calls this does.
 
-    Raises EmbeddedError with a plain sentence.
     """
     place = choose(root)
     make_postgres(place, name, throw_away=throw_away)
     data = place.folder(name) / "data"
     running = find_postgres(place, name)
     if running:
-        if not wait_until(lambda: _is_ready(data, running.pid), 60):
-            raise EmbeddedError(f"PostgreSQL runs but does not become ready; see {_log(place, name)}.")
+        if not wait_until(lambda: _is_ready(running), START_SECONDS):
+            raise EmbeddedError(f"PostgreSQL runs but does not become ready; see {place.log(name)}.")
         return running
     end_orphans(data, "postgres")
-    # What is in this file now is stale: nothing works in the folder. Its process id may be another program's
-    # by now, which PostgreSQL cannot tell and would refuse to start for.
+    # What this file says is stale, since nothing works in the folder. Its process id may be another
+    # program's by now, which PostgreSQL cannot tell and would refuse to start for.
     (data / "postmaster.pid").unlink(missing_ok=True)
-    for _attempt in range(5):
-        server = _try_start(place, name, throw_away=throw_away, die_with_parent=die_with_parent)
-        if server:
-            return server
-    raise EmbeddedError(f"PostgreSQL found no port to listen on; see {_log(place, name)}.")
+    options = OPTIONS | (THROW_AWAY if throw_away else {})
+    program = str(postgres_programs(place) / "postgres")
+
+    def launch(port: int) -> Server:
+        argv = [program, "-D", str(data), *_options(options | {"port": str(port)})]
+        process = spawn(place, name, argv, death_signal="INT" if die_with_parent else "")
+        return _server(place, name, process.pid, process)
+
+    return start_on_a_port(place, name, launch, _is_ready)
+
+
+def find_postgres(place: Place, name: str) -> Server | None:
+    """Return the server of that name if it runs, ready or not."""
+    pid = running_pid(place, name, "postgres")
+    return _server(place, name, pid) if pid else None
 
 
 def make_postgres(place: Place, name: str, *, throw_away: bool = False) -> None:
-    """Make the cluster with its roles if it is not there: in a folder aside, moved into place when complete."""
+    """Make the cluster with its roles where there is none: aside, and moved into place when complete."""
     target = place.folder(name)
     if target.exists():
         return
@@ -109,70 +120,36 @@ def make_postgres(place: Place, name: str, *, throw_away: bool = False) -> None:
     data.mkdir(mode=0o700)
     place.give(data)
     programs = postgres_programs(place)
-    locale = ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8"]
-    no_sync = ["--no-sync"] if throw_away else []
-    _run(
-        place,
-        [str(programs / "initdb"), "-D", str(data), "--username=postgres", "--auth=trust", *locale, *no_sync],
-    )
-    hba = data / "pg_hba.conf"
-    hba.write_text(HBA)
+    initdb = [str(programs / "initdb"), "-D", str(data), "--username=postgres", "--auth=trust", *LOCALE]
+    _run(place, initdb + (["--no-sync"] if throw_away else []))
+    (data / "pg_hba.conf").write_text(HBA)
     passwords = {role: secrets.token_urlsafe(24) for role, _database in USERS[name].values()}
     statements = [line.format(**passwords) for line in (*CLOSED, *(OWN if name == "postgres" else BACK_END))]
+    # In single-user mode no server listens while the superuser is let in without a password.
     settings = {"exit_on_error": "on"} | (THROW_AWAY if throw_away else {})
     single = [str(programs / "postgres"), "--single", *_options(settings), "-D", str(data), "postgres"]
     _run(place, single, text="\n".join(statements) + "\n")
-    write_record(fresh, {"port": 0, "passwords": passwords})
+    write_record(fresh, {"port": 0, "pid": 0, "passwords": passwords})
     fresh.rename(target)
 
 
-def _try_start(place: Place, name: str, *, throw_away: bool, die_with_parent: bool) -> Server | None:
-    folder = place.folder(name)
-    data = folder / "data"
-    record = read_record(folder)
-    record["port"] = free_port(record["port"])
-    write_record(folder, record)
-    options = OPTIONS | {"port": str(record["port"])} | (THROW_AWAY if throw_away else {})
-    argv = [str(postgres_programs(place) / "postgres"), "-D", str(data), *_options(options)]
-    process = spawn(place, argv, log=_log(place, name), death_signal="INT" if die_with_parent else "")
-    ready = wait_until(lambda: process.poll() is not None or _is_ready(data, process.pid), 60)
-    if ready and process.poll() is None:
-        return _server(place, name, process.pid, process)
-    if process.poll() is None:
-        process.kill()
-        raise EmbeddedError(f"PostgreSQL did not become ready within a minute; see {_log(place, name)}.")
-    if is_free(record["port"]):
-        raise EmbeddedError(f"PostgreSQL did not start: {last_lines(_log(place, name))}")
-    return None  # another program was quicker on that port
-
-
-def find_postgres(place: Place, name: str) -> Server | None:
-    """Return the server of that name if it runs, without waiting for it."""
-    data = place.folder(name) / "data"
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-        if works_in(pid, data, "postgres"):
-            return _server(place, name, pid)
-    return None
-
-
-def _server(place: Place, name: str, pid: int, process: "subprocess.Popen[bytes] | None" = None) -> Server:
+def _server(place: Place, name: str, pid: int, process: subprocess.Popen[bytes] | None = None) -> Server:
     folder = place.folder(name)
     record = read_record(folder)
+    port, passwords = record["port"], record["passwords"]
     urls = {
-        setting: f"postgresql://{role}:{record['passwords'][role]}@127.0.0.1:{record['port']}/{database}"
+        setting: f"postgresql://{role}:{passwords[role]}@127.0.0.1:{port}/{database}"
         for setting, (role, database) in USERS[name].items()
     }
-    return Server(name, folder / "data", "postgres", pid, record["port"], urls, signal.SIGINT, process)
+    return Server("PostgreSQL", name, folder / "data", "postgres", pid, port, urls, signal.SIGINT, process)
 
 
-def _is_ready(data: Path, pid: int) -> bool:
-    """Tell whether the server says so itself, in the last line of its pid file."""
-    try:
-        lines = (data / "postmaster.pid").read_text().split("\n")
-    except OSError:
-        return False
-    return lines[0].strip() == str(pid) and lines[7:8] != [] and lines[7].strip() == "ready"
+def _is_ready(server: Server) -> bool:
+    """Tell whether the server says so itself, in the eighth line of its pid file."""
+    with contextlib.suppress(OSError):
+        lines = (server.data / "postmaster.pid").read_text().split("\n")
+        return lines[0] == str(server.pid) and len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 (its place)
+    return False
 
 
 def _options(settings: dict[str, str]) -> list[str]:
@@ -192,7 +169,3 @@ def _run(place: Place, argv: list[str], text: str = "") -> None:
     if done.returncode != 0:
         reason = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
         raise EmbeddedError(f"PostgreSQL could not be set up in {place.base}: {reason}")
-
-
-def _log(place: Place, name: str) -> Path:
-    return place.root / "var" / "log" / f"{name.replace('/', '-')}.log"

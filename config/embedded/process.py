@@ -17,9 +17,11 @@ from random import SystemRandom
 
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import Place
+from config.embedded.records import read_record, write_record
 
+START_SECONDS = 60
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; an older log is put aside once
-# Below the ports that the system gives to outgoing connections, so that a port is still free at the next start.
+# Below the ports of outgoing connections, so that a port is still free at the next start.
 PORTS = range(20000, 32000)
 
 
@@ -27,14 +29,18 @@ PORTS = range(20000, 32000)
 class Server:
     """One running server: `urls` maps settings' names to addresses, the first of them is `url`."""
 
+    title: str
     name: str
     data: Path
     program: str
     pid: int
     port: int
-    urls: dict[str, str]
+    urls: dict[str, str] = field(repr=False)  # with passwords
     stop_signal: signal.Signals
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.name}) on port {self.port}, process {self.pid}"
 
     @property
     def url(self) -> str:
@@ -67,22 +73,75 @@ class Server:
 def works_in(pid: int, folder: Path, program: str) -> bool:
     """Tell whether process `pid` runs `program` inside `folder` (a zombie does not)."""
     try:
-        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-        return program in Path(executable).name and Path(f"/proc/{pid}/cwd").samefile(folder)
+        executable = Path(f"/proc/{pid}/exe").readlink()
+        return program in executable.name and Path(f"/proc/{pid}/cwd").samefile(folder)
     except OSError:
         return False
 
 
 def pids_in(folder: Path, program: str) -> list[int]:
     """Return the ids of all processes that run `program` inside `folder`."""
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if works_in(pid, folder, program)] if folder.exists() else []
+    if not folder.exists():
+        return []
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [pid for pid in pids if works_in(pid, folder, program)]
+
+
+def running_pid(place: Place, name: str, program: str) -> int:
+    """Return the process id under which a server was started, if it still runs; else 0."""
+    folder = place.folder(name)
+    pid = int(read_record(folder)["pid"]) if folder.exists() else 0
+    return pid if pid and works_in(pid, folder / "data", program) else 0
+
+
+def start_on_a_port(
+    place: Place,
+    name: str,
+    launch: Callable[[int], Server],
+    ready: Callable[[Server], bool],
+) -> Server:
+    """Start a server on its old port, or another where that is taken, and wait until it is ready.
+
+    Args:
+        place: where its data lie.
+        name: which server.
+        launch: starts the process for a port and does not wait.
+        ready: tells whether it serves.
+
+    """
+    folder = place.folder(name)
+    place.check_owner(folder / "data")
+    for _attempt in range(5):
+        record = read_record(folder)
+        port = free_port(record["port"])
+        write_record(folder, record | {"port": port})  # the server's address is read from here
+        server = launch(port)
+        write_record(folder, record | {"port": port, "pid": server.pid})
+        if _becomes_ready(server, ready):
+            return server
+        if is_free(port):  # it ended for a reason of its own, not for the port
+            raise EmbeddedError(f"{server.title} did not start: {_last_lines(place.log(name))}")
+    raise EmbeddedError(f"{server.title} found no port to listen on; see {place.log(name)}.")
+
+
+def _becomes_ready(server: Server, ready: Callable[[Server], bool]) -> bool:
+    """Wait for a fresh server; False if it ends, an error (and its end) if it takes too long."""
+    process = server.process
+    if not process:
+        raise EmbeddedError(f"{server.title} was not started here.")
+    settled = wait_until(lambda: process.poll() is not None or ready(server), START_SECONDS)
+    if not settled:
+        process.kill()
+        process.wait()
+        raise EmbeddedError(f"{server.title} did not become ready within {START_SECONDS} seconds.")
+    return process.poll() is None
 
 
 def spawn(
-    place: Place, argv: list[str], *, log: Path, text: str = "", death_signal: str = ""
+    place: Place, name: str, argv: list[str], *, text: str = "", death_signal: str = ""
 ) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own (Ctrl-C in the terminal is not meant for it), `text` on its input."""
+    """Start a server with `text` on its input, in a session of its own: Ctrl-C is not meant for it."""
+    log = place.log(name)
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_name(f"{log.name}.1"))
     with log.open("ab") as output:
@@ -149,6 +208,5 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def last_lines(log: Path, count: int = 5) -> str:
-    """Return the end of a log, for an error message."""
-    return " / ".join(log.read_text(errors="replace").splitlines()[-count:]) if log.exists() else ""
+def _last_lines(log: Path, count: int = 5) -> str:
+    return " / ".join(log.read_text(errors="replace").splitlines()[-count:])

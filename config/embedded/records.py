@@ -7,16 +7,16 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-ADDRESSES = (
+# The addresses of what runs now.
+SERVERS = {
     "DATABASE_URL",
     "DATABASE_OWNER_URL",
     "REDIS_URL",
     "POSTGRESQL_BACKEND_URL",
     "REDIS_BACKEND_URL",
     "GIT_BACKEND_ROOT",
-    "PORT",
-    "PUBLIC_URL",
-)
+}
+WEB = {"PORT", "PUBLIC_URL"}
 
 
 def write_private(path: Path, text: str) -> None:
@@ -53,27 +53,31 @@ def update_env(root: Path, values: dict[str, str]) -> dict[str, str]:
     return _write_env(root, read_env(root) | values)
 
 
-def add_keys(root: Path) -> dict[str, str]:
-    """Generate the keys that var/env lacks; those that are there stay, or sessions and secrets would be lost."""
-    fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+def write_addresses(root: Path, addresses: dict[str, str]) -> dict[str, str]:
+    """Write the servers' addresses in place of older ones, and the keys that lack; return all of var/env.
+
+    Keys that are there stay: without them sessions and stored secrets would be lost.
+    """
     keys = {
         "SECRET_KEY": secrets.token_urlsafe(50),
-        "ENCRYPTION_KEYS": fernet_key,
+        "ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),  # a Fernet key
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
     }
-    return _write_env(root, keys | read_env(root))
+    return _write_env(root, keys | _without(SERVERS, read_env(root)) | addresses)
 
 
 def forget_addresses(root: Path) -> None:
-    """Remove the addresses of servers that have stopped, so that no command goes astray to them."""
-    values = read_env(root)
-    if values:
-        _write_env(root, {name: value for name, value in values.items() if name not in ADDRESSES})
+    """Remove the addresses of what has stopped, so that no command goes astray to them."""
+    if (root / "var" / "env").is_file():
+        _write_env(root, _without(SERVERS | WEB, read_env(root)))
+
+
+def _without(names: set[str], values: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _write_env(root: Path, values: dict[str, str]) -> dict[str, str]:
     lines = ["# Written by `make demo`; read where a variable is unset in the environment."]
-    write_private(
-        root / "var" / "env", "\n".join(lines + [f"{name}={value}" for name, value in values.items()]) + "\n"
-    )
+    lines += [f"{name}={value}" for name, value in values.items()]
+    write_private(root / "var" / "env", "\n".join(lines) + "\n")
     return values
