@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from django.http import QueryDict
 
+from core import money
 from core.parameters import values as entered
 from core.parameters.bounds import legible, step
 from core.parameters.values import Errors, Schema, Values
@@ -18,17 +18,24 @@ MAX_LINE = 200  # a text that may be longer gets a textarea
 MAX_SENT = 70_000  # of one field's text we keep this much: over the limit of all, so that the limit speaks
 _WHOLE = re.compile(r"[+-]?[0-9]{1,16}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,16}\.[0-9]{1,12}")
+_KINDS = {
+    "boolean": "checkbox",
+    "integer": "number",
+    "number": "number",
+    "array": "checkboxes",
+    "object": "group",
+}
 _INPUTS = {"date": "date", "email": "email", "uri": "url"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One option of a field, as the page shows it. `price` is per month."""
+    """One option of a field, as the page shows it. `price` says what it adds, such as "+$20.00 a month"."""
 
     value: str
     label: str
     hint: str = ""
-    price: Decimal = Decimal(0)
+    price: str = ""
     selected: bool = False
 
 
@@ -36,8 +43,9 @@ class Choice:
 class Field:
     """One field as the page shows it; a `group` holds `fields`.
 
-    `kind` is one of radios, select, datalist, checkboxes, checkbox, number, text, textarea, date, email, url, group.
-    `price` is per month: for one unit of a number, or for a ticked checkbox.
+    `kind` is one of radios, select, datalist, checkboxes, checkbox, number, text, textarea, date, email, url
+    and group.
+    `price` says what one unit of a number, or a ticked box, adds.
     """
 
     name: str
@@ -49,7 +57,7 @@ class Field:
     value: Any = ""
     error: str = ""
     unit: str = ""
-    price: Decimal = Decimal(0)
+    price: str = ""
     attrs: dict[str, str] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     fields: "list[Field]" = field(default_factory=list)
@@ -62,7 +70,11 @@ class Field:
 
 
 def fields(
-    schema: Schema, values: Values | None = None, errors: Errors | None = None, prefix: str = ""
+    schema: Schema,
+    values: Values | None = None,
+    errors: Errors | None = None,
+    prefix: str = "",
+    currency: str = "",
 ) -> list[Field]:
     """Give the fields of an order form, in its order.
 
@@ -70,11 +82,21 @@ def fields(
         schema: the order form.
         values: what to show, as `parse` or `clean` gave it; None shows the defaults.
         errors: JSON pointer -> sentence, as `clean` gave them.
-        prefix: put before each name, and into each id (`f-<prefix><name>`), so that two forms fit on one page.
+        prefix: put before each name, and into each id (`f-<prefix><name>`): two forms fit on one page.
+        currency: code of the currency in which prices are shown; without it they are not shown.
 
     """
     shown = entered.defaults(schema) if values is None else values
-    return list(_fields(schema, shown, errors or {}, prefix, ""))
+    return list(_fields(schema, shown, errors or {}, _Place(prefix, "", currency)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where on the page and in the values a field stands."""
+
+    prefix: str
+    pointer: str
+    currency: str
 
 
 def problems(shown: list[Field], errors: Errors) -> list[tuple[str, str]]:
@@ -90,9 +112,9 @@ def _flat(shown: list[Field]) -> Iterator[Field]:
         yield from _flat(one.fields)
 
 
-def _fields(schema: Schema, values: Values, errors: Errors, prefix: str, pointer: str) -> Iterator[Field]:
+def _fields(schema: Schema, values: Values, errors: Errors, place: _Place) -> Iterator[Field]:
     for name, spec in schema["properties"].items():
-        here, value = step(pointer, name), values.get(name)
+        here, value, prefix = step(place.pointer, name), values.get(name), place.prefix
         one = Field(
             name=prefix + name,
             id=f"f-{prefix}{name}",
@@ -102,14 +124,15 @@ def _fields(schema: Schema, values: Values, errors: Errors, prefix: str, pointer
             required=name in schema.get("required", ()) or _always_has_value(spec),
             error=_error(errors, here, group=spec.get("type") == "object"),
             unit=spec.get("x-unit", ""),
-            price=entered.price(spec),
+            price=_effect(spec, place.currency),
             attrs=_attrs(spec),
         )
         if one.kind == "group":
             inner = value if isinstance(value, dict) else {}
-            one.fields = list(_fields(spec, inner, errors, f"{prefix}{name}-", here))
+            below = _Place(f"{prefix}{name}-", here, place.currency)
+            one.fields = list(_fields(spec, inner, errors, below))
         elif one.kind in {"radios", "select", "datalist", "checkboxes"}:
-            one.choices = _choices(spec, value, one)
+            one.choices = _choices(spec, value, one, place.currency)
             one.value = next((choice.label for choice in one.choices if choice.selected), _text(value))
         else:
             one.value = value is True if one.kind == "checkbox" else _text(value)
@@ -123,18 +146,11 @@ def _kind(spec: Schema) -> str:
     if spec["type"] == "string":
         plain = "textarea" if spec.get("maxLength", 0) > MAX_LINE else "text"
         return _INPUTS.get(spec.get("format", ""), plain)
-    named = {
-        "boolean": "checkbox",
-        "integer": "number",
-        "number": "number",
-        "array": "checkboxes",
-        "object": "group",
-    }
-    return named[spec["type"]]
+    return _KINDS[spec["type"]]
 
 
 def _always_has_value(spec: Schema) -> bool:
-    """Say whether a field cannot be left empty because its default stands in: all such but free texts and lists."""
+    """Say whether a field cannot be left empty because its default steps in: not of free texts and lists."""
     return "default" in spec and spec.get("type") != "array" and not _is_free_text(spec)
 
 
@@ -163,14 +179,14 @@ def _attrs(spec: Schema) -> dict[str, str]:
     return attrs
 
 
-def _choices(spec: Schema, value: Any, one: Field) -> list[Choice]:
+def _choices(spec: Schema, value: Any, one: Field, currency: str) -> list[Choice]:
     taken = value if isinstance(value, list) else [value]
     made = [
         Choice(
             value=entered.plain(choice["const"]),
             label=choice["title"],
             hint=choice.get("description", ""),
-            price=entered.price(choice),
+            price=_effect(choice, currency),
             selected=any(entered.same(choice["const"], const) for const in taken),
         )
         for choice in entered.choices(spec)
@@ -180,6 +196,15 @@ def _choices(spec: Schema, value: Any, one: Field) -> list[Choice]:
     elif one.kind == "radios" and not one.required:
         made.append(Choice("", "None", selected=value is None))
     return made
+
+
+def _effect(spec: Schema, currency: str) -> str:
+    """Say what a choice, a unit of a number or a ticked box adds to the price."""
+    amount = entered.price(spec)
+    if not amount or not currency:
+        return ""
+    per = f" per {spec.get('x-unit', 'unit')}" if spec.get("type") in {"integer", "number"} else ""
+    return f"+{money.format_amount(amount, currency, exact=True)} a month{per}"
 
 
 def _text(value: Any) -> str:
@@ -192,8 +217,9 @@ def _text(value: Any) -> str:
 def parse(schema: Schema, post: QueryDict, prefix: str = "") -> Values:
     """Read back what a browser sent for the fields that `fields` gave with the same `prefix`.
 
-    Judges nothing: a number that is none stays the text that was typed, so that `clean` speaks and the page shows it
-    again. An empty optional field is left out; where a default would step in for it unasked, it stays an empty text.
+    Judges nothing: a number that is none stays the text that was typed, so that `clean` speaks and the page
+    shows it again. An empty optional field is left out; where a default would step in for it unasked, it is
+    kept as an empty text. What was not sent at all, but for boxes, is left out.
     """
     values: Values = {}
     for name, spec in schema["properties"].items():
@@ -234,7 +260,7 @@ def _untouched(spec: Schema, value: Any) -> bool:
 
 
 def _const(spec: Mapping[str, Any], sent: str) -> Any:
-    """Give what `sent` stands for: the value of a choice, or its title (that is what a list to type in shows)."""
+    """Give what `sent` stands for: the value of a choice, or its title, which a list to type in shows."""
     offered = entered.choices(spec)
     for choice in offered:
         if entered.plain(choice["const"]) == sent:

@@ -1,4 +1,4 @@
-"""What an order form may be. Everything outside the subset is refused when the form is saved, with its place."""
+"""What an order form may be. All that lies outside the subset is refused with its place when it is saved."""
 
 import json
 import re
@@ -55,7 +55,7 @@ _BOUNDS = {
 }
 
 
-# --- what one keyword may hold -----------------------------------------------------------------------------------
+# --- what one keyword may hold ----------------------------------------------------------------------
 
 
 def _is_text(most: int, *, line: bool = True) -> Callable[[Any], bool]:
@@ -79,7 +79,7 @@ def _is_step(value: Any) -> bool:
 
 
 def _is_price(value: Any) -> bool:
-    """A decimal of at least 0 with at most four places, as text or number."""
+    """Take a decimal of at least 0 with at most four places, as text or number."""
     text = value if isinstance(value, str) else values.plain(value) if _is_number(value) else ""
     return bool(_PRICE.fullmatch(text))
 
@@ -153,7 +153,7 @@ _KINDS = {
 }
 
 
-# --- the form, its fields, their parts ---------------------------------------------------------------------------
+# --- the form, its fields, their parts --------------------------------------------------------------
 
 
 def _form(schema: dict[str, Any]) -> Iterator[Problem]:
@@ -231,12 +231,12 @@ _KIND_WANTED = _KIND_WANTED_IN_GROUP + "; a group of fields has the type object,
 def _string(spec: dict[str, Any], pointer: str) -> Iterator[Problem]:
     yield from _ordered(spec, "minLength", "maxLength", pointer)
     if "pattern" in spec and not _compiles(spec["pattern"]):
-        yield Problem(
-            pointer + "/pattern",
-            "The pattern is not supported or too large: no look-around, no back references; limit lengths by maxLength",
-        )
+        yield Problem(pointer + "/pattern", _PATTERN_REFUSED)
     if "x-pattern-message" in spec and "pattern" not in spec:
         yield Problem(pointer + "/x-pattern-message", "“x-pattern-message” needs a “pattern”")
+
+
+_PATTERN_REFUSED = "The pattern is too large or not supported: it may not look around or refer back; limit lengths by “maxLength”"
 
 
 def _compiles(pattern: str) -> bool:

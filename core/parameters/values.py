@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
@@ -19,6 +20,7 @@ Errors = dict[str, str]
 MAX_NAMED = 8  # a sentence names this many choices; of more it gives the number
 MAX_UNKNOWN = 20  # one answer names this many unknown fields
 PATTERN_BYTES = 2 * 1024 * 1024  # memory of one compiled pattern, in both engines that read it
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _DROPPED = ("title", "description", "default", "$schema", "x-price", "x-unit", "x-pattern-message")
 
 
@@ -68,7 +70,7 @@ def clean(schema: Schema, values: object) -> tuple[Values, Errors]:
         values: any Python value that may come out of JSON.
 
     Returns:
-        The values, usable only where there are no errors (`1.0` has become `1` where a whole number is asked for),
+        The values, usable only where there are no errors (`1.0` has become `1` where a number is asked for);
         and the errors: JSON pointer -> one sentence. Never raises, whatever the values are.
 
     """
@@ -77,18 +79,15 @@ def clean(schema: Schema, values: object) -> tuple[Values, Errors]:
     broken = faults(values)
     if broken:
         return {}, {fault.pointer: _bound_sentence(schema, fault) for fault in broken}
-    filled = {
-        name: _normal(schema["properties"].get(name, {}), value)
-        for name, value in fill(schema, values).items()
-    }
+    filled = _normal(schema, fill(schema, values))
     return filled, validate(schema, filled)
 
 
 def validate(schema: Schema, values: Values) -> Errors:
-    """Judge `values` as they are, without filling: JSON pointer -> one sentence. Use `clean` for what comes from outside.
+    """Judge `values` as they are: JSON pointer -> one sentence. For what comes from outside use `clean`.
 
-    Stricter than JSON Schema in four points: no field but those of the form, a required text is not blank, a choice is
-    ticked once, a web address is http or https.
+    Stricter than JSON Schema in four points: no field but those of the form, a required text is not blank, a
+    choice is ticked once, a web address is http or https.
     """
     errors = dict(_own_rules(schema, values, ""))
     for fault in _validator(schema).iter_errors(values):
@@ -127,7 +126,7 @@ def _normal(spec: Schema, value: Any) -> Any:
     return value
 
 
-# --- judging ---------------------------------------------------------------------------------------------------
+# --- judging --------------------------------------------------------------------------------------
 
 
 def _validator(schema: Schema) -> jsonschema_rs.Draft202012Validator:
@@ -155,7 +154,7 @@ def compiles(schema: Schema) -> bool:
 
 
 def _strict(spec: Schema) -> dict[str, Any]:
-    """Give the schema that judges: without annotations, closed to unknown fields, each choice at most once."""
+    """Give the schema that judges: no annotations, closed to unknown fields, each choice at most once."""
     if "oneOf" in spec or "enum" in spec:
         return {"enum": [choice["const"] for choice in choices(spec)]}
     strict = {key: value for key, value in spec.items() if key not in _DROPPED}
@@ -175,9 +174,8 @@ def _own_rules(schema: Schema, values: Values, pointer: str) -> Iterator[tuple[s
             yield from _own_rules(spec, value, here)
         elif isinstance(value, str) and not value.strip() and _needs_text(schema, name, spec):
             yield here, _missing(spec)
-        elif spec.get("format") == "uri" and isinstance(value, str):
-            if not value.lower().startswith(("https://", "http://")):
-                yield here, _FORMATS["uri"](spec["title"])
+        elif spec.get("format") == "uri" and isinstance(value, str) and not _WEB.match(value):
+            yield here, _FORMATS["uri"](spec["title"])
 
 
 def _needs_text(schema: Schema, name: str, spec: Schema) -> bool:
@@ -287,7 +285,7 @@ def _named(spec: Schema) -> str:
     return " or ".join(filter(None, [", ".join(titles[:-1]), titles[-1]]))
 
 
-# --- price and words -------------------------------------------------------------------------------------------
+# --- price and words ------------------------------------------------------------------------------
 
 
 def plain(number: Any) -> str:
