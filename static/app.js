@@ -136,6 +136,11 @@
       if (document.hidden) event.preventDefault();
       return;
     }
+    // The order is on its way: its price needs no other look, and leaving the page would cut the question off.
+    if ("sent" in source.dataset) {
+      event.preventDefault();
+      return;
+    }
     showProblem(false);
     event.detail.target.setAttribute("aria-busy", "true");
   });
