@@ -89,7 +89,7 @@ def start(
             values["GIT_BACKEND_ROOT"] = str(repositories)
         values = records.write_addresses(root, values) | values
     for server in running:
-        say(f"  {server}")
+        say(str(server))
     return running, values
 
 

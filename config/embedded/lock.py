@@ -11,6 +11,7 @@ from typing import IO
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import choose
 from config.embedded.process import wait_until
+from config.embedded.records import read_env
 
 # The demo may wait for a running order; it kills what takes longer.
 DEMO_END_SECONDS = 90
@@ -31,9 +32,8 @@ def demo_lock(root: Path) -> Iterator[None]:
     choose(root)
     with _lock_file(root).open("a+") as file:
         if not _take(file):
-            raise EmbeddedError(
-                f"The demo of this folder runs already (process {_holder(file)}): stop it there with Ctrl-C."
-            )
+            address = read_env(root).get("PUBLIC_URL", "its address comes in a moment")
+            raise EmbeddedError(f"The demo of this folder runs already ({address}, process {_holder(file)}).")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

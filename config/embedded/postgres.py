@@ -96,8 +96,8 @@ def start_postgres(
 
     def launch(port: int) -> Server:
         argv = [program, "-D", str(data), *_options(options | {"port": str(port)})]
-        process = spawn(place, name, argv, death_signal="INT" if die_with_parent else "")
-        return _server(place, name, process.pid, process)
+        pid = spawn(place, name, argv, death_signal="INT" if die_with_parent else "")
+        return _server(place, name, pid)
 
     return start_on_a_port(place, name, launch, _is_ready)
 
@@ -133,7 +133,7 @@ def make_postgres(place: Place, name: str, *, throw_away: bool = False) -> None:
     fresh.rename(target)
 
 
-def _server(place: Place, name: str, pid: int, process: subprocess.Popen[bytes] | None = None) -> Server:
+def _server(place: Place, name: str, pid: int) -> Server:
     folder = place.folder(name)
     record = read_record(folder)
     port, passwords = record["port"], record["passwords"]
@@ -141,7 +141,7 @@ def _server(place: Place, name: str, pid: int, process: subprocess.Popen[bytes] 
         setting: f"postgresql://{role}:{passwords[role]}@127.0.0.1:{port}/{database}"
         for setting, (role, database) in USERS[name].items()
     }
-    return Server("PostgreSQL", name, folder / "data", "postgres", pid, port, urls, signal.SIGINT, process)
+    return Server("PostgreSQL", name, folder / "data", "postgres", pid, port, urls, signal.SIGINT)
 
 
 def _is_ready(server: Server) -> bool:

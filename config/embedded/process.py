@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
+from typing import IO
 
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import Place
@@ -23,6 +24,8 @@ START_SECONDS = 60
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; an older log is put aside once
 # Below the ports of outgoing connections, so that a port is still free at the next start.
 PORTS = range(20000, 32000)
+# The servers started by this process: it must take note of their end, or they stay zombies.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass
@@ -37,7 +40,6 @@ class Server:
     port: int
     urls: dict[str, str] = field(repr=False)  # with passwords
     stop_signal: signal.Signals
-    process: subprocess.Popen[bytes] | None = None
 
     def __str__(self) -> str:
         return f"{self.title} ({self.name}) on port {self.port}, process {self.pid}"
@@ -49,8 +51,7 @@ class Server:
 
     def alive(self) -> bool:
         """Tell whether this very process still runs."""
-        if self.process:
-            self.process.poll()  # else a dead child stays a zombie
+        _has_ended(self.pid)
         return works_in(self.pid, self.data, self.program)
 
     def stop(self, seconds: float = 30) -> None:
@@ -77,6 +78,13 @@ def works_in(pid: int, folder: Path, program: str) -> bool:
         return program in executable.name and Path(f"/proc/{pid}/cwd").samefile(folder)
     except OSError:
         return False
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether a server started by this process has ended."""
+    if pid in _children and _children[pid].poll() is not None:
+        del _children[pid]
+    return pid not in _children
 
 
 def pids_in(folder: Path, program: str) -> list[int]:
@@ -120,31 +128,25 @@ def start_on_a_port(
         if _becomes_ready(server, ready):
             return server
         if is_free(port):  # it ended for a reason of its own, not for the port
-            raise EmbeddedError(f"{server.title} did not start: {_last_lines(place.log(name))}")
+            raise EmbeddedError(f"{server.title} did not start: {last_lines(place.log(name))}")
     raise EmbeddedError(f"{server.title} found no port to listen on; see {place.log(name)}.")
 
 
 def _becomes_ready(server: Server, ready: Callable[[Server], bool]) -> bool:
     """Wait for a fresh server; False if it ends, an error (and its end) if it takes too long."""
-    process = server.process
-    if not process:
-        raise EmbeddedError(f"{server.title} was not started here.")
-    settled = wait_until(lambda: process.poll() is not None or ready(server), START_SECONDS)
+    settled = wait_until(lambda: _has_ended(server.pid) or ready(server), START_SECONDS)
     if not settled:
-        process.kill()
-        process.wait()
+        server.kill()
         raise EmbeddedError(f"{server.title} did not become ready within {START_SECONDS} seconds.")
-    return process.poll() is None
+    return not _has_ended(server.pid)
 
 
-def spawn(
-    place: Place, name: str, argv: list[str], *, text: str = "", death_signal: str = ""
-) -> subprocess.Popen[bytes]:
-    """Start a server with `text` on its input, in a session of its own: Ctrl-C is not meant for it."""
-    log = place.log(name)
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_name(f"{log.name}.1"))
-    with log.open("ab") as output:
+def spawn(place: Place, name: str, argv: list[str], *, text: str = "", death_signal: str = "") -> int:
+    """Start a server with `text` on its input; return its process id.
+
+    It gets a session of its own: Ctrl-C in the terminal is not meant for it.
+    """
+    with open_log(place.log(name)) as output:
         process = subprocess.Popen(
             place.command(argv, death_signal=death_signal),
             cwd="/",
@@ -158,7 +160,15 @@ def spawn(
         with contextlib.suppress(BrokenPipeError):  # a server that ended already says why in its log
             process.stdin.write(text.encode())
             process.stdin.close()
-    return process
+    _children[process.pid] = process
+    return process.pid
+
+
+def open_log(log: Path) -> IO[bytes]:
+    """Open a log to write at its end; one that has grown large is put aside first."""
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.replace(log.with_name(f"{log.name}.1"))
+    return log.open("ab")
 
 
 def plain_environment() -> dict[str, str]:
@@ -208,5 +218,6 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _last_lines(log: Path, count: int = 5) -> str:
+def last_lines(log: Path, count: int = 5) -> str:
+    """Return the end of a log in one line, for an error message."""
     return " / ".join(log.read_text(errors="replace").splitlines()[-count:])

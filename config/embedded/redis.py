@@ -5,7 +5,6 @@ import hashlib
 import secrets
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 from config.embedded.errors import EmbeddedError
@@ -60,8 +59,8 @@ def start_redis(
         text = CONFIGURATION.format(port=port, data=data, appendonly="no" if throw_away else "yes")
         # The configuration comes on its input: nothing to see in the list of processes.
         argv = [str(program), "-"]
-        process = spawn(place, name, argv, text=text, death_signal="TERM" if die_with_parent else "")
-        return _server(place, name, process.pid, process)
+        pid = spawn(place, name, argv, text=text, death_signal="TERM" if die_with_parent else "")
+        return _server(place, name, pid)
 
     return start_on_a_port(place, name, launch, _answers)
 
@@ -102,9 +101,9 @@ def _answers(server: Server) -> bool:
     return False
 
 
-def _server(place: Place, name: str, pid: int, process: subprocess.Popen[bytes] | None = None) -> Server:
+def _server(place: Place, name: str, pid: int) -> Server:
     folder = place.folder(name)
     record = read_record(folder)
     setting, user = USERS[name]
     urls = {setting: f"redis://{user}:{record['passwords'][user]}@127.0.0.1:{record['port']}/0"}
-    return Server("Redis", name, folder / "data", "redis", pid, record["port"], urls, signal.SIGTERM, process)
+    return Server("Redis", name, folder / "data", "redis", pid, record["port"], urls, signal.SIGTERM)
