@@ -84,7 +84,7 @@ def parse_amount(value: object, currency: str) -> Decimal:
     """Read an amount that somebody typed or sent: text, a whole number, or a decimal, of 0 or more.
 
     Text has digits and at most one point, no grouping and no exponent. A float counts as the shortest text
-    that stands for it, so what binary arithmetic leaves over (0.1 + 0.2) has too many decimals and is refused.
+    that stands for it: what binary arithmetic leaves over (0.1 + 0.2) has too many decimals and is refused.
 
     Returns:
         The amount with exactly the minor units of `currency`.

@@ -236,7 +236,7 @@ def _string(spec: dict[str, Any], pointer: str) -> Iterator[Problem]:
         yield Problem(pointer + "/x-pattern-message", "“x-pattern-message” needs a “pattern”")
 
 
-_PATTERN_REFUSED = "The pattern is too large or not supported: it may not look around or refer back; limit lengths by “maxLength”"
+_PATTERN_REFUSED = "The pattern is too large or asks for too much; limit lengths by “maxLength”"
 
 
 def _compiles(pattern: str) -> bool:
@@ -282,7 +282,7 @@ def _choice(spec: dict[str, Any], pointer: str) -> Iterator[Problem]:
             if title.casefold() in titles:
                 yield Problem(here + "/title", "Two choices have this title")
             titles.add(title.casefold())
-    consts = [choice.get("const") for choice in spec["oneOf"] if isinstance(choice, dict)]
+    consts = [choice.get("const") if isinstance(choice, dict) else None for choice in spec["oneOf"]]
     yield from _constants(consts, wanted, pointer + "/oneOf", "/const")
 
 

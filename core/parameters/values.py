@@ -20,7 +20,7 @@ Errors = dict[str, str]
 MAX_NAMED = 8  # a sentence names this many choices; of more it gives the number
 MAX_UNKNOWN = 20  # one answer names this many unknown fields
 PATTERN_BYTES = 2 * 1024 * 1024  # memory of one compiled pattern, in both engines that read it
-_WEB = re.compile(r"https?://", re.IGNORECASE)
+_WEB = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 _DROPPED = ("title", "description", "default", "$schema", "x-price", "x-unit", "x-pattern-message")
 
 

@@ -60,8 +60,10 @@ def _shift(token: Token) -> Token:
 @register.filter
 def markdown(text: str | None) -> SafeString:
     """Give the HTML of CommonMark text with tables. Whoever wrote it, the result can run and load nothing."""
-    if not text or len(text) > MAX_MARKDOWN:
-        return linebreaks(text or "", autoescape=True)
+    if not text:
+        return SafeString("")
+    if len(text) > MAX_MARKDOWN:
+        return linebreaks(text, autoescape=True)
     return _rendered(text)
 
 
