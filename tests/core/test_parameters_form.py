@@ -62,9 +62,8 @@ def page(schema, values=None, wrong=None, prefix="", currency="USD"):
 
 def only(spec, value=None):
     """Give the one field of a form with one field `a`."""
-    return parameters.fields(
-        form(a={"title": "A", **spec}), None if value is None else {"a": value}, **extra
-    )[0]
+    values = None if value is None else {"a": value}
+    return parameters.fields(form(a={"title": "A", **spec}), values)[0]
 
 
 def choices(count):
