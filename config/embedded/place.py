@@ -81,6 +81,7 @@ def choose(root: Path) -> Place:
     if not os.access(var, os.W_OK | os.X_OK):
         raise EmbeddedError(f"The folder {var} belongs to another user: run this as that user, or remove it.")
     if os.geteuid() != 0:
+        _check_name()
         return Place(root, var, None)
     var.chmod(0o755)
     inside = Place(root, var, _nobody())
@@ -100,6 +101,13 @@ def _outside(root: Path, inside: Place) -> Path:
         raise EmbeddedError(f"The folder {base} cannot be made ({error.strerror}).") from error
     inside.give(base)
     return base
+
+
+def _check_name() -> None:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise EmbeddedError(f"PostgreSQL needs a user with a name; user {os.geteuid()} has none here.") from None
 
 
 def _nobody() -> pwd.struct_passwd:

@@ -1,0 +1,1 @@
+"""Who: people, business units, cost centers, roles and API tokens."""

@@ -1,0 +1,45 @@
+"""The verbs of the catalog: what a version costs, and how one comes to be."""
+
+from catalog.services.curation import (
+    add_offering,
+    change_offering,
+    disentitle,
+    entitle,
+    missing,
+    new_draft,
+    pause,
+    publish,
+    remove_part,
+    resume,
+    retire,
+    retire_plan,
+    save_draft,
+    save_part,
+    set_picture,
+)
+from catalog.services.documents import document_of, hash_of, hash_of_text
+from catalog.services.quotes import Line, Quote, quote
+
+__all__ = [
+    "Line",
+    "Quote",
+    "add_offering",
+    "change_offering",
+    "disentitle",
+    "document_of",
+    "entitle",
+    "hash_of",
+    "hash_of_text",
+    "missing",
+    "new_draft",
+    "pause",
+    "publish",
+    "quote",
+    "remove_part",
+    "resume",
+    "retire",
+    "retire_plan",
+    "save_draft",
+    "save_part",
+    "set_picture",
+]

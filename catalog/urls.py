@@ -1,0 +1,4 @@
+"""Routes of catalog."""
+
+app_name = "catalog"
+urlpatterns: list = []

@@ -1,0 +1,1 @@
+"""Wiring: settings, routes, Celery, and the table of who reacts to what."""

@@ -1,0 +1,82 @@
+"""The doorbell: Celery carries a step's id to a worker and nothing else.
+
+Work to do is a row in the database (see provisioning/tasks.py). Losing every message costs seconds,
+because each worker looks for due rows by itself.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("greenlane")
+
+
+def configure() -> None:
+    """Read the broker's address and set the values that RELIABILITY demands."""
+    from django.conf import settings  # noqa: PLC0415 (settings first)
+
+    broker = settings.REDIS_URL or "memory://"
+    transport: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 7200}
+    if broker.startswith("filesystem:"):
+        folder = Path(broker.split("://", 1)[1])
+        transport = {name: str(folder) for name in ("data_folder_in", "data_folder_out", "control_folder")}
+        broker = "filesystem://"
+    app.conf.update(
+        broker_url=broker,
+        broker_transport_options=transport,
+        broker_connection_timeout=2,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_ignore_result=True,
+        accept_content=["json"],
+        task_serializer="json",
+        task_time_limit=90,
+        task_soft_time_limit=60,
+        worker_soft_shutdown_timeout=25,
+        worker_enable_soft_shutdown_on_idle=True,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        task_default_queue="default",
+        task_queues=[Queue("default"), Queue("long")],
+        task_create_missing_queues=False,
+        beat_schedule={"housekeeping": {"task": "core.tasks.housekeeping", "schedule": 3600.0}},
+        timezone="UTC",
+    )
+
+
+configure()
+app.autodiscover_tasks()
+
+
+def _write_pid(role: str) -> None:
+    folder = os.environ.get("PID_DIR")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{role}.pid").write_text(f"{os.getpid()}\n")
+
+
+@signals.worker_init.connect
+def _worker_starts(**_: Any) -> None:
+    _write_pid("worker")
+
+
+@signals.beat_init.connect
+def _beat_starts(**_: Any) -> None:
+    _write_pid("beat")
+
+
+@signals.worker_ready.connect
+def _start_sweeper(**_: Any) -> None:
+    """Every worker looks for due work by itself, so progress hangs on no scheduler."""
+    from provisioning.sweeper import start  # noqa: PLC0415 (apps first)
+
+    start()

@@ -1,0 +1,17 @@
+"""Who reacts to what: every reaction of one app to another's fact stands here, and nowhere else."""
+
+from datetime import timedelta
+
+import orders.handlers as orders
+from core.tasks import every
+from orders.services import forget_old_keys
+from provisioning.services import measure_delivery_times
+
+HANDLERS = {
+    "run.succeeded": [orders.on_run_succeeded],
+    "run.compensated": [orders.on_run_compensated],
+    "run.compensation_failed": [orders.on_run_compensation_failed],
+}
+
+every(timedelta(minutes=10), "measure_delivery_times", measure_delivery_times)
+every(timedelta(days=1), "forget_old_keys", forget_old_keys)

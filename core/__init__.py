@@ -1,0 +1,1 @@
+"""A few small tools that every app stands on."""

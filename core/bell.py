@@ -1,0 +1,62 @@
+"""The bell: tells a worker that a step may be due. Never blocks the caller, never fails him.
+
+One daemon thread a process publishes from a bounded queue that drops when full: a lost ring costs
+seconds, since every worker looks for due rows by itself.
+"""
+
+import logging
+import os
+import queue
+import threading
+from functools import partial
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+
+logger = logging.getLogger(__name__)
+
+TASK = "provisioning.tasks.advance"
+_waiting: queue.Queue[tuple[str, str]] = queue.Queue(maxsize=1000)
+_lock = threading.Lock()
+_thread_of_pid: int | None = None
+
+
+def ring(step_id: Any, queue_name: str = "default") -> None:
+    """Ask for a worker for the step `step_id` once the running transaction has committed."""
+    transaction.on_commit(partial(_enqueue, str(step_id), queue_name), robust=True)
+
+
+def _enqueue(step_id: str, queue_name: str) -> None:
+    _ensure_thread()
+    try:
+        _waiting.put_nowait((step_id, queue_name))
+    except queue.Full:
+        logger.info("The bell is full; the workers' own sweep finds step %s.", step_id)
+
+
+def _ensure_thread() -> None:
+    """Start the thread once a process: a forked child inherits the module but not the thread."""
+    global _thread_of_pid, _waiting  # noqa: PLW0603 (one bell a process)
+    if _thread_of_pid == os.getpid():
+        return
+    with _lock:
+        if _thread_of_pid != os.getpid():
+            _waiting = queue.Queue(maxsize=1000)
+            threading.Thread(target=_publish_for_ever, args=(_waiting,), name="bell", daemon=True).start()
+            _thread_of_pid = os.getpid()
+
+
+def _publish_for_ever(waiting: queue.Queue[tuple[str, str]]) -> None:
+    while True:
+        publish(*waiting.get())
+
+
+def publish(step_id: str, queue_name: str) -> bool:
+    """Send one message now; tell whether the broker took it. Takes seconds at most, raises nothing."""
+    try:
+        current_app.send_task(TASK, args=[step_id], queue=queue_name, retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 (any broker, any of its errors: the sweep makes up for it)
+        logger.warning("The broker did not take a ring: %s", error)
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""The same key twice is the same order once."""
+
+import hashlib
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from core.problems import Conflict, Invalid, KeyReused
+from core.transactions import LOCK_TIMEOUT, sqlstate
+from orders.models import IdempotencyKey
+
+KEPT_DAYS = 30
+ROUTE = "orders"
+KEY_FORMAT = re.compile(r"[!#-~]{1,255}")
+
+
+def checked_key(key: str | None, *, required: bool) -> str | None:
+    """Give back a usable key, or None where none is needed. Raises Invalid for any other."""
+    if key is None:
+        if required:
+            raise Invalid({"": "Send the header Idempotency-Key, so that a repeated order is not a second one."})
+        return None
+    if not KEY_FORMAT.fullmatch(key):
+        raise Invalid({"": "Idempotency-Key must be 1 to 255 visible ASCII characters without quotation marks or spaces."})
+    return key
+
+
+def fingerprint_of(body: Any) -> str:
+    """Hash what was asked for: the order of names and white space do not count."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def take(person: Any, key: str, fingerprint: str) -> IdempotencyKey | None:
+    """Store the key in the caller's transaction; None where it is new, else its first use.
+
+    Waits for another order with the same key that is just being placed; raises Conflict where that takes
+    more than two seconds, KeyReused where the key was for something else.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """INSERT INTO orders_idempotencykey (person_id, route, key, fingerprint)
+                   VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+                [person.pk, ROUTE, key, fingerprint],
+            )
+            if cursor.rowcount == 1:
+                return None
+    except DatabaseError as error:
+        if sqlstate(error) == LOCK_TIMEOUT:
+            raise Conflict("in-progress", "An order with this key is being placed right now.", retry_after=1) from error
+        raise
+    first = IdempotencyKey.objects.select_related("order").get(person=person, route=ROUTE, key=key)
+    if first.fingerprint != fingerprint:
+        raise KeyReused("key-reused", "This Idempotency-Key was used before for a different order.")
+    return first
+
+
+def keep(person: Any, key: str, order: Any, answer: dict[str, Any] | None) -> None:
+    """Keep the first answer with the key, in the transaction of the order."""
+    IdempotencyKey.objects.filter(person=person, route=ROUTE, key=key).update(order=order, answer=answer)
+
+
+def forget_old_keys() -> int:
+    """Delete keys older than 30 days; give how many."""
+    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(days=KEPT_DAYS)).delete()
+    return deleted

@@ -1,0 +1,289 @@
+"""Placing and canceling. An order is decided in the request and its delivery starts in the same commit."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+import approvals.services as approvals
+import catalog.services as catalog
+import provisioning.services as provisioning
+from accounts.models import CostCenter
+from approvals.models import Decision
+from catalog.models import Offering, Plan
+from core import events, parameters
+from core.permissions import require
+from core.problems import Invalid
+from core.states import IllegalMove, move
+from core.transactions import UNIQUE_VIOLATION, constraint, sqlstate
+from core.transactions import run as in_transaction
+from orders.models import Order, TermsAcceptance
+from orders.services import idempotency
+from provisioning.models import Run, ServiceInstance
+
+NAME_FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,58}[A-Za-z0-9]")
+NAME_RULE = "Name must be 2 to 60 letters, digits, spaces, dots, hyphens or underscores, with a letter or digit at both ends."
+NAME_CONSTRAINTS = {"open_name_in_cost_center", "live_name_in_cost_center"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asks for, as typed: nothing in it is checked yet."""
+
+    plan: str
+    name: str = ""
+    cost_center: str = ""
+    parameters: Any = field(default_factory=dict)
+    terms_hash: str = ""
+    purpose: str = ""
+    data_classification: str = ""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order, and whether it is the one that the same key made before, with the answer given then."""
+
+    order: Order
+    replayed: bool = False
+    answer: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Considered:
+    """What was found for a wanted order: the rows, the cleaned parameters, the facts and the rules' answers."""
+
+    plan: Plan | None
+    cost_center: CostCenter | None
+    values: dict[str, Any]
+    facts: dict[str, Any]
+    evaluation: approvals.Evaluation | None
+    errors: dict[str, str]
+
+
+def place(
+    wanted: Wanted, *, actor: Any, key: str | None = None, fingerprint: str = "",
+    answer: Callable[[Order], dict[str, Any]] | None = None,
+) -> Placed:
+    """Place an order: validate, price, accept the terms, decide and start the delivery, in one commit.
+
+    `key` makes a repeated call the same order; `answer` renders what the caller answers, kept with the key.
+    Raises Invalid with a JSON pointer for each field that is wrong (nothing is stored then),
+    PermissionDenied, Conflict or KeyReused for the key, Busy where the database is overloaded.
+    """
+    require(actor, "orders.place_order")
+
+    def change() -> Placed:
+        if key:
+            first = idempotency.take(actor, key, fingerprint)
+            if first and first.order:
+                return Placed(first.order, replayed=True, answer=first.answer)
+        order = _place(wanted, actor)
+        body = answer(order) if answer else None
+        if key:
+            idempotency.keep(actor, key, order, body)
+        return Placed(order, answer=body)
+
+    try:
+        return in_transaction(change)
+    except IntegrityError as error:
+        if sqlstate(error) == UNIQUE_VIOLATION and constraint(error) in NAME_CONSTRAINTS:
+            raise Invalid({"/name": _name_in_use(wanted)}) from error
+        raise
+
+
+def _place(wanted: Wanted, actor: Any) -> Order:
+    found = consider(wanted, actor)
+    if found.errors or not (found.plan and found.cost_center and found.evaluation):
+        raise Invalid(found.errors)
+    plan, cost_center = found.plan, found.cost_center
+    quote = catalog.quote(plan, found.values)
+    order_id = uuid4()
+    decision = approvals.record(found.evaluation, {**found.facts, "price": quote.as_json()}, order_id)
+    order = Order.objects.create(
+        id=order_id, name=wanted.name, plan=plan, content_hash=plan.version.content_hash, parameters=found.values,
+        purpose=wanted.purpose, data_classification=wanted.data_classification, requester=actor, beneficiary=actor,
+        cost_center=cost_center, one_off=quote.one_off, monthly=quote.monthly, currency=quote.currency,
+        quote=quote.as_json(), decision=decision,
+    )
+    TermsAcceptance.objects.create(order=order, person=actor, terms_hash=wanted.terms_hash)
+    submitted = events.event(
+        "order.submitted", order, actor=actor, plan=f"{plan.version.offering.slug}/{plan.slug}",
+        content_hash=order.content_hash, terms_hash=wanted.terms_hash, decision=str(decision.pk),
+    )
+    if decision.outcome == Decision.Outcome.ALLOWED:
+        _fulfill(order, actor, submitted)
+    else:
+        events.record_all([(submitted, order)])
+        move(order, Order.State.DENIED, actor=actor)
+    return order
+
+
+def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
+    """Start the delivery in the transaction that accepted the order."""
+    begun = provisioning.begin(
+        name=order.name, plan=order.plan, cost_center=order.cost_center, owner=order.beneficiary, order_ref=order.pk,
+        parameters=order.parameters, actor=actor,
+        context={
+            "order": str(order.pk),
+            "order_number": order.number,
+            "offering": order.plan.version.offering.slug,
+            "plan": order.plan.slug,
+            "requester": actor.username,
+            "requester_name": actor.name,
+            "cost_center": order.cost_center.code,
+            "purpose": order.purpose,
+        },
+    )
+    events.record_all([(submitted, order), *begun.events])
+    move(order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk))
+
+
+def consider(wanted: Wanted, actor: Any) -> Considered:
+    """Look up what is wanted, clean it and ask the rules: three queries, no side effect."""
+    plan = _find_plan(wanted.plan, actor)
+    if plan is None:
+        return Considered(None, None, {}, {}, None, {"/plan": f"There is no plan “{wanted.plan[:80]}” that you may order."})
+    cost_center = _find_cost_center(wanted, actor)
+    facts = _facts(wanted, plan, cost_center, actor)
+    values, wrong = parameters.clean(plan.version.document["form"], wanted.parameters)
+    facts["parameters"] = values if not wrong else None
+    evaluation = approvals.evaluate(facts)
+    errors = dict(evaluation.refusals)
+    if "/plan" in errors:
+        # Who may not order it learns nothing about it.
+        return Considered(None, None, {}, {}, None, {"/plan": errors["/plan"]})
+    errors |= {f"/parameters{pointer}": sentence for pointer, sentence in wrong.items()}
+    if not NAME_FORMAT.fullmatch(wanted.name):
+        errors["/name"] = NAME_RULE if wanted.name else "Enter a name."
+    elif cost_center is not None and cost_center.name_is_taken:  # type: ignore[attr-defined]
+        errors["/name"] = _name_in_use(wanted)
+    return Considered(plan, cost_center, values, facts, evaluation, errors)
+
+
+def _name_in_use(wanted: Wanted) -> str:
+    return f"“{wanted.name}” is in use on cost center {wanted.cost_center}. Choose another name."
+
+
+def _find_plan(asked_for: str, actor: Any) -> Plan | None:
+    """Find a plan by id, or by `offering-slug/plan-slug` in the published version."""
+    plans = Plan.objects.select_related("version__offering__category").filter(version__document__isnull=False)
+    offering_slug, slash, plan_slug = asked_for.partition("/")
+    if slash:
+        plans = plans.filter(slug=plan_slug, version__offering__slug=offering_slug, version__current_of__isnull=False)
+    else:
+        try:
+            plans = plans.filter(pk=UUID(asked_for))
+        except ValueError:
+            return None
+    entitled = Offering.objects.entitled(actor).filter(pk=OuterRef("version__offering"))
+    return plans.annotate(is_entitled=Exists(entitled)).first()
+
+
+def _find_cost_center(wanted: Wanted, actor: Any) -> CostCenter | None:
+    name = wanted.name.lower()
+    taken_by_order = Order.objects.annotate(lowered=Lower("name")).filter(
+        cost_center=OuterRef("pk"), lowered=name, state__in=Order.OPEN, action=Order.Action.ADD
+    )
+    taken_by_instance = (
+        ServiceInstance.objects.annotate(lowered=Lower("name"))
+        .filter(cost_center=OuterRef("pk"), lowered=name)
+        .exclude(state__in=ServiceInstance.ENDED)
+    )
+    return (
+        CostCenter.objects.usable_by(actor)
+        .filter(code=wanted.cost_center)
+        .annotate(name_is_taken=Exists(taken_by_order) | Exists(taken_by_instance))
+        .first()
+    )
+
+
+def _facts(wanted: Wanted, plan: Plan, cost_center: CostCenter | None, actor: Any) -> dict[str, Any]:
+    version, offering = plan.version, plan.version.offering
+    is_current = offering.current_version_id == version.pk
+    is_open = not (plan.retired_at or offering.retired_at or offering.paused_reason)
+    return {
+        "requester": {
+            "username": actor.username,
+            "is_active": actor.is_active,
+            "roles": sorted(actor.roles),
+            "unit": str(actor.unit_id) if actor.unit_id else None,
+        },
+        "plan": {
+            "asked_for": wanted.plan,
+            "offering": offering.slug,
+            "slug": plan.slug,
+            "is_entitled": plan.is_entitled,  # type: ignore[attr-defined]
+            "is_current_version": is_current,
+            "is_orderable": bool(is_current and is_open),
+            "paused_reason": offering.paused_reason,
+        },
+        "content_hash": version.content_hash,
+        "cost_center": {"code": wanted.cost_center, "is_usable": cost_center is not None},
+        "terms": {
+            "accepted": wanted.terms_hash,
+            "current": version.terms_hash,
+            "purposes": version.document["terms"]["purposes"],
+            "data_classes": version.document["terms"]["data_classes"],
+        },
+        "purpose": wanted.purpose,
+        "data_classification": wanted.data_classification,
+    }
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an order would cost and whether it would be allowed, before it is placed."""
+
+    quote: catalog.Quote
+    outcome: str
+    reasons: list[dict[str, Any]]
+    errors: dict[str, str]
+
+
+def preview(wanted: Wanted, *, actor: Any) -> Preview:
+    """Price and decide an order that is not placed; no side effect. What is not typed yet is no error.
+
+    Raises Invalid where the plan is unknown, PermissionDenied for who may not order.
+    """
+    require(actor, "orders.place_order")
+    found = consider(wanted, actor)
+    if found.plan is None or found.evaluation is None:
+        raise Invalid(found.errors)
+    values = found.values if found.facts["parameters"] is not None else parameters.defaults(found.plan.version.document["form"])
+    return Preview(catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors)
+
+
+def cancel(order: Order, *, actor: Any) -> Order:
+    """Stop an order and undo what was done for it. Raises IllegalMove once it has ended or is being undone.
+
+    While its steps are undone the order stays `fulfilling` with `cancel_requested_at`.
+    """
+    require(actor, "orders.cancel_order", order)
+
+    def change() -> Order:
+        # The run is locked before the order, as the workers do.
+        run = (
+            Run.objects.select_for_update()
+            .filter(instance__order_ref=order.pk, kind=Run.Kind.PROVISION, state__in=Run.OPEN)
+            .first()
+        )
+        row = Order.objects.select_for_update().get(pk=order.pk)
+        if row.state != Order.State.FULFILLING:
+            move(row, Order.State.CANCELED, actor=actor)
+            return row
+        if run is None or row.cancel_requested_at:
+            raise IllegalMove("This order is being canceled already." if row.cancel_requested_at else "It is too late to cancel.")
+        row.cancel_requested_at = timezone.now()
+        row.save(update_fields=["cancel_requested_at"])
+        events.record("order.cancel_requested", row, actor=actor)
+        provisioning.cancel_run(run, actor=actor)
+        row.refresh_from_db(fields=["state", "completed_at"])
+        return row
+
+    return in_transaction(change)

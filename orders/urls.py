@@ -1,0 +1,4 @@
+"""Routes of orders."""
+
+app_name = "orders"
+urlpatterns: list = []

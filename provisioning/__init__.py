@@ -1,0 +1,1 @@
+"""What is delivered: service instances, and the runs and steps that make them."""

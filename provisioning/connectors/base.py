@@ -1,0 +1,163 @@
+"""What a connector is told, what it answers, and what it must be able to do.
+
+Terms follow the Open Service Broker API: `start` provisions, `last_operation` asks how far it got,
+`undo` deprovisions, `describe` fetches what is there.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+MAX_LINES = 50
+# No network call lasts longer; what takes more is polled (seconds, by a monotonic clock).
+CALL_SECONDS = 25.0
+
+
+class Failed(Exception):  # noqa: N818 (the field's word)
+    """It cannot work however often it is tried: `str()` says why, in words for IT."""
+
+
+class Retry(Exception):  # noqa: N818 (what is to be done)
+    """It did not work this time; try again, after `after` seconds where the back end said so."""
+
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class LeaseLost(Exception):  # noqa: N818 (what happened)
+    """This worker may no longer act for the step: another one may have taken it over."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """It is done: what came of it, and one sentence for the person who ordered."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+    external_ref: str = ""
+
+
+@dataclass(frozen=True)
+class Working:
+    """The back end goes on by itself; ask `last_operation` again after `after` seconds."""
+
+    after: float = 5.0
+    detail: str = ""
+    external_ref: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A person has to do something; nothing is due until he has."""
+
+    detail: str = ""
+    task: dict[str, Any] = field(default_factory=dict)
+
+
+Answer = Done | Working | Waiting
+
+
+class Lease:
+    """How long this worker may still act. The engine renews it; a connector only asks."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.lost = False
+        self._good_until = time.monotonic() + seconds * 2 / 3
+        self._cancelers: list[Callable[[], object]] = []
+
+    def renewed(self) -> None:
+        """Note that the database has just prolonged the lease."""
+        self._good_until = time.monotonic() + self.seconds * 2 / 3
+
+    def is_over(self) -> bool:
+        """Tell whether two thirds of the lease went by without a renewal: time to stop by oneself."""
+        return self.lost or time.monotonic() >= self._good_until
+
+    def lose(self) -> None:
+        """Stop whatever call is under way."""
+        self.lost = True
+        for cancel in tuple(self._cancelers):
+            cancel()
+
+    @contextmanager
+    def cancel_by(self, cancel: Callable[[], object]) -> Iterator[None]:
+        """While the block runs, `cancel` is called from another thread should the lease be lost."""
+        self._cancelers.append(cancel)
+        try:
+            yield
+        finally:
+            self._cancelers.remove(cancel)
+
+
+@dataclass
+class Call:
+    """Everything that a connector may know about one attempt of one step."""
+
+    step_id: UUID
+    operation: str
+    attempt: int
+    idempotency_key: UUID
+    fencing_token: int
+    instance_id: UUID
+    instance_name: str
+    inputs: dict[str, Any]
+    context: dict[str, Any]
+    outputs: dict[str, Any]
+    secrets: dict[str, str]
+    external_ref: str
+    lease: Lease
+    lines: list[str] = field(default_factory=list)
+    _ends_at: float = field(default_factory=lambda: time.monotonic() + CALL_SECONDS)
+
+    def check(self) -> None:
+        """Ask before every act at the back end whether one may still act. Raises LeaseLost."""
+        if self.lease.is_over():
+            raise LeaseLost(f"The lease of step {self.step_id} ran out.")
+
+    def remaining(self) -> float:
+        """Seconds that the next network call may take. Raises LeaseLost or Retry where there are none."""
+        self.check()
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise Retry("The back end took too long.")
+        return left
+
+    def log(self, text: str) -> None:
+        """Add a line to the technical log; kept once the attempt's result is."""
+        if len(self.lines) < MAX_LINES:
+            self.lines.append(text[:500])
+
+
+class Connector:
+    """One back end.
+
+    `idempotency` says what a second `start` after an unknown end does: `key` (the back end recognizes our
+    key), `lookup` (we look first and go on from there), or `none` (a person has to look).
+    """
+
+    idempotency = "none"
+
+    def start(self, call: Call) -> Answer:
+        """Make the thing, or go on making it: a second call finds what the first one left."""
+        raise NotImplementedError
+
+    def last_operation(self, call: Call) -> Answer:
+        """Say how far what `start` began has got. Only for connectors that answer Working."""
+        raise NotImplementedError
+
+    def undo(self, call: Call) -> Answer:
+        """Take away whatever `start` made, all of it or half of it or nothing. Effective once."""
+        raise NotImplementedError
+
+    def describe(self, call: Call) -> Answer:
+        """Look whether the thing is there and works; Failed where it does not."""
+        raise NotImplementedError
+
+    def rotate(self, call: Call) -> Answer:
+        """Make the back end accept `call.secrets` instead of the ones before."""
+        raise Failed("This service has no password to change.")

@@ -1,0 +1,4 @@
+"""Routes of provisioning."""
+
+app_name = "provisioning"
+urlpatterns: list = []
