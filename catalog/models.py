@@ -301,10 +301,15 @@ class Price(models.Model):
 class WorkflowStep(models.Model):
     """One step of what is done when an order is allowed."""
 
+    class Operation(models.TextChoices):
+        START = "start", "Do it"
+        DESCRIBE = "describe", "Check that it works"
+
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="workflow_steps")
     position = models.PositiveSmallIntegerField(default=0)
     name = models.CharField(max_length=80, help_text="As the person who ordered reads it: “Creating the database”.")
     connector = models.CharField(max_length=40)
+    operation = models.CharField(max_length=10, choices=Operation, default=Operation.START)
     inputs = models.JSONField(default=dict, blank=True)
     timeout_seconds = models.PositiveIntegerField(default=600, validators=[MinValueValidator(1), MaxValueValidator(90 * 86400)])
     max_attempts = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(50)])

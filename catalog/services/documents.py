@@ -27,6 +27,7 @@ def document_of(version: OfferingVersion) -> dict[str, Any]:
             {
                 "name": step.name,
                 "connector": step.connector,
+                "operation": step.operation,
                 "inputs": step.inputs,
                 "timeout_seconds": step.timeout_seconds,
                 "max_attempts": step.max_attempts,

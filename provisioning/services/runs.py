@@ -56,7 +56,7 @@ def begin(
     steps = [
         Step(
             run=run, seq=seq, name=entry["name"], connector=entry["connector"],
-            operation=entry.get("operation", "start"), inputs=entry["inputs"],
+            operation=entry["operation"], inputs=entry["inputs"],
             max_attempts=entry["max_attempts"], timeout_seconds=entry["timeout_seconds"],
         )
         for seq, entry in enumerate(workflow, start=1)
