@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,11 @@ class Child:
         """Ask for a clean end, which lets running work finish."""
         if self.process and not self.ended():
             self.process.terminate()
+
+    def wait_for_end(self, seconds: float, give_up: Callable[[], bool]) -> None:
+        """Give it some seconds, or fewer where `give_up` says so; then kill what is left."""
+        wait_until(lambda: self.ended() or give_up(), seconds)
+        self.end_group()
 
     def end_group(self) -> None:
         """Kill what is left of it and of its own children."""
@@ -225,10 +230,9 @@ class Demo:
             child.start()
 
     def _announce(self, people: str) -> None:
-        for child in self.children:
-            wait_until(lambda child=child: child.ended() or self._answers("/readyz"), READY_SECONDS)
-            if child.ended():
-                raise EmbeddedError(f"The {child.name} process did not start: {last_lines(child.log, 1)}")
+        wait_until(lambda: self._answers("/readyz") or any(map(Child.ended, self.children)), READY_SECONDS)
+        for child in filter(Child.ended, self.children):
+            raise EmbeddedError(f"The {child.name} process did not start: {last_lines(child.log, 1)}")
         if not self._answers("/readyz"):
             raise EmbeddedError(
                 f"The web process did not answer within {READY_SECONDS} seconds: see var/log/web.log."
@@ -267,8 +271,7 @@ class Demo:
             child.ask_to_end()
         end = time.monotonic() + STOP_SECONDS
         for child in self.children:
-            wait_until(lambda child=child: child.ended() or self.hurry, max(0.0, end - time.monotonic()))
-            child.end_group()
+            child.wait_for_end(max(0.0, end - time.monotonic()), lambda: self.hurry)
         self.listener.close()
         embedded.stop(ROOT)
         say("Stopped.")

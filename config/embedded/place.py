@@ -165,7 +165,7 @@ def _is_recent_redis(place: Place, program: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     found = re.search(r"\bv=(\d+)\.(\d+)", answer)
-    return bool(found) and (int(found[1]), int(found[2])) >= OLDEST_REDIS
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_REDIS
 
 
 def _fresh_folder(target: Path) -> Path:
