@@ -161,6 +161,16 @@ def test_parameters_of_any_size_and_depth_are_refused_at_once():
     assert time.process_time() - started < 0.5
 
 
+@pytest.mark.parametrize("name", ["\0", "a\ud800"])
+def test_a_field_name_that_cannot_be_stored_is_refused_and_the_answer_can_be_sent(name):
+    answer = errors(name="abc", **{name: 1})
+    assert len(answer) == 1
+    assert "cannot be stored" in json.dumps(answer)
+    assert errors(name="abc", network={"zone": "in", name: 1}) == {
+        "/network": "Network contains a character that cannot be stored"
+    }
+
+
 def test_what_is_not_json_is_refused():
     assert errors(name={1, 2}) == {"/name": "Name is not a JSON value"}
 

@@ -174,6 +174,17 @@ def test_an_empty_optional_field_is_left_out_and_an_emptied_default_is_not_resto
     assert parameters.clean(FORM, values)[1] == {"/name": "Enter name", "/storage": "Enter storage"}
 
 
+def test_what_was_not_sent_at_all_has_its_default():
+    values = parsed(FORM, "name=abc")
+    assert values == {"name": "abc", "backup": False}
+    assert parameters.clean(FORM, values) == ({**values, "size": "s", "storage": 20}, {})
+
+
+def test_a_long_list_keeps_what_was_chosen():
+    schema = form(a={"title": "A", "oneOf": choices(10)})
+    assert parsed(schema, page(schema, {"a": "c7"}).post().urlencode()) == {"a": "c7"}
+
+
 def test_a_list_without_a_tick_is_empty_where_a_default_would_step_in():
     schema = form(a={"type": "array", "title": "A", "items": {"enum": ["x"]}, "default": ["x"]})
     assert parsed(schema, "") == {"a": []}
@@ -206,7 +217,9 @@ def test_a_list_to_type_in_shows_titles_and_takes_them_in_any_case():
     assert parsed(schema, "a=choice+7") == {"a": "c7"}
     assert parsed(schema, "a=c7") == {"a": "c7"}
     assert parsed(schema, "a=choice+99") == {"a": "choice 99"}
-    assert page(schema, {"a": "c7"}).by_id("f-a")["value"] == "Choice 7"
+    shown = page(schema, {"a": "c7"})
+    assert shown.by_id("f-a")["value"] == "Choice 7"
+    assert shown.by_id("f-a")["list"] == shown.by_id("f-a-list")["id"]
 
 
 def test_line_ends_of_a_long_text_are_those_of_everybody():
@@ -267,6 +280,7 @@ def test_what_explains_a_field_is_there_under_the_id_that_the_field_names():
     assert entry["aria-invalid"] == "true"
     assert entry["value"] == "x"
     assert shown.by_id("f-a-hint")["class"] == "hint"
+    assert shown.by_id("f-a-error")["class"] == "errmsg"
     assert shown.html.index("</label>") < shown.html.index("f-a-hint") < shown.html.index('type="text"')
 
 

@@ -133,6 +133,11 @@ def test_text_that_is_too_long_is_shown_as_it_was_written():
     assert html.startswith("<p>&lt;b&gt;*x* &lt;b&gt;")
 
 
+@pytest.mark.parametrize("link", ["[x](/orders/)", "[x](javascript:y)", "[x](//example.com)"])
+def test_a_link_that_leads_nowhere_is_shown_as_it_was_written(link):
+    assert markdown(link) == f"<p>{link}</p>\n"
+
+
 def test_no_text_is_nothing():
     assert markdown(None) == ""
     assert markdown("") == ""
