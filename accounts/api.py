@@ -24,7 +24,11 @@ class TokenAuthentication(authentication.BaseAuthentication):
             .filter(digest=hash_token(text.strip()), expiry__gt=timezone.now())
             .first()
         )
-        if token is None or not token.user.is_active or token.credentials_version != token.user.credentials_version:
+        if (
+            token is None
+            or not token.user.is_active
+            or token.credentials_version != token.user.credentials_version
+        ):
             raise exceptions.AuthenticationFailed("This token is unknown, expired or revoked.")
         return token.user, token
 
@@ -66,7 +70,7 @@ class HasScope(permissions.BasePermission):
         return str(getattr(view, "scopes", {}).get(action) or getattr(view, "scope", Scope.ADMIN))
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     """Describes the bearer token in the OpenAPI document."""
 
     target_class = "accounts.api.TokenAuthentication"

@@ -12,7 +12,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from knox.models import AbstractAuthToken
 
-code_format = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9-]{0,31}\Z", "Use letters, digits and hyphens, 32 at most.")
+code_format = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9-]{0,31}\Z", "Use letters, digits and hyphens, 32 at most."
+)
 
 
 class Role(models.TextChoices):
@@ -30,7 +32,14 @@ class Role(models.TextChoices):
 
 
 # Roles whose work is done in the Django admin.
-STAFF_ROLES = {Role.IT_ADMIN, Role.SERVICE_OWNER, Role.CHECKPOINT_REVIEWER, Role.FINANCE, Role.AUDITOR, Role.PLATFORM_ADMIN}
+STAFF_ROLES = {
+    Role.IT_ADMIN,
+    Role.SERVICE_OWNER,
+    Role.CHECKPOINT_REVIEWER,
+    Role.FINANCE,
+    Role.AUDITOR,
+    Role.PLATFORM_ADMIN,
+}
 
 
 class Scope(models.TextChoices):
@@ -58,7 +67,9 @@ class BusinessUnit(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
-    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
     # Its people and those of its sub-units: what is granted to the group is granted to all of them.
     group = models.OneToOneField(Group, on_delete=models.PROTECT, editable=False, related_name="unit")
 
@@ -96,7 +107,7 @@ class PersonManager(UserManager.from_queryset(PersonQuerySet)):  # type: ignore[
     """Makes people the way Django's commands expect it."""
 
 
-class Person(AbstractUser):
+class Person(AbstractUser):  # type: ignore[django-manager-missing] (knox has no types)
     """One human who signs in, or a machine that a human answers for."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -104,13 +115,18 @@ class Person(AbstractUser):
     last_name = None  # type: ignore[assignment]
     name = models.CharField("full name", max_length=150, blank=True)
     unit = models.ForeignKey(
-        BusinessUnit, on_delete=models.PROTECT, null=True, blank=True, related_name="people", verbose_name="business unit"
+        BusinessUnit,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="people",
+        verbose_name="business unit",
     )
     # Counts up when rights or password change: every older session and token ends.
     credentials_version = models.PositiveIntegerField(default=1, editable=False)
     slash_focuses_search = models.BooleanField("the / key goes to the search", default=True)
 
-    objects = PersonManager()
+    objects: ClassVar = PersonManager()
 
     class Meta:
         ordering: ClassVar = ["username"]
@@ -144,7 +160,9 @@ class Membership(models.Model):
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
     unit = models.ForeignKey(BusinessUnit, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=30, choices=Role)
-    granted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, related_name="+", editable=False)
+    granted_by = models.ForeignKey(
+        Person, on_delete=models.PROTECT, null=True, related_name="+", editable=False
+    )
     granted_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -152,7 +170,8 @@ class Membership(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["person", "unit", "role"], name="one_membership"),
             models.CheckConstraint(
-                condition=Q(granted_by__isnull=True) | ~Q(granted_by=models.F("person")), name="nobody_raises_himself"
+                condition=Q(granted_by__isnull=True) | ~Q(granted_by=models.F("person")),
+                name="nobody_raises_himself",
             ),
         ]
 

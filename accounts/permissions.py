@@ -19,7 +19,12 @@ def view_person(person: Any, other: Any = None) -> bool:
     )
 
 
-@rule("accounts.add_person", "accounts.change_person", "accounts.add_businessunit", "accounts.change_businessunit")
+@rule(
+    "accounts.add_person",
+    "accounts.change_person",
+    "accounts.add_businessunit",
+    "accounts.change_businessunit",
+)
 def administer(person: Any, other: Any = None) -> bool:
     """Platform admins keep people and the organization tree."""
     return has_role(person, Role.PLATFORM_ADMIN)

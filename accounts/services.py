@@ -23,7 +23,9 @@ def create_unit(*, slug: str, name: str, parent: BusinessUnit | None = None, act
     unit = BusinessUnit.objects.create(
         slug=slug, name=name, parent=parent, group=Group.objects.create(name=f"unit:{slug}")
     )
-    events.record("businessunit.created", unit, actor=actor, slug=slug, parent=parent.slug if parent else None)
+    events.record(
+        "businessunit.created", unit, actor=actor, slug=slug, parent=parent.slug if parent else None
+    )
     return unit
 
 
@@ -37,7 +39,9 @@ def change_unit(unit: BusinessUnit, *, name: str, parent: BusinessUnit | None, a
     unit.save(update_fields=["name", "parent"])
     for person in Person.objects.filter(unit__in=_below(unit)):
         _join_groups(person)
-    events.record("businessunit.changed", unit, actor=actor, name=name, parent=parent.slug if parent else None)
+    events.record(
+        "businessunit.changed", unit, actor=actor, name=name, parent=parent.slug if parent else None
+    )
     return unit
 
 
@@ -47,11 +51,19 @@ def _below(unit: BusinessUnit) -> list[BusinessUnit]:
 
 @transaction.atomic
 def create_person(
-    *, username: str, name: str, unit: BusinessUnit | None, actor: Any, email: str = "", password: str | None = None
+    *,
+    username: str,
+    name: str,
+    unit: BusinessUnit | None,
+    actor: Any,
+    email: str = "",
+    password: str | None = None,
 ) -> Person:
     """Add a person who belongs to `unit`; without `password` he cannot sign in by one."""
     require(actor, "accounts.add_person")
-    person = Person.objects.create_user(username=username, email=email, password=password, name=name, unit=unit)
+    person = Person.objects.create_user(
+        username=username, email=email, password=password, name=name, unit=unit
+    )
     _join_groups(person)
     events.record("person.created", person, actor=actor, username=username, unit=unit.slug if unit else None)
     return person
@@ -127,7 +139,14 @@ def _join_groups(person: Person) -> None:
 
 @transaction.atomic
 def save_cost_center(
-    cost_center: CostCenter | None, *, code: str, name: str, unit: BusinessUnit, owner: Person, is_active: bool, actor: Any
+    cost_center: CostCenter | None,
+    *,
+    code: str,
+    name: str,
+    unit: BusinessUnit,
+    owner: Person,
+    is_active: bool,
+    actor: Any,
 ) -> CostCenter:
     """Open a cost center (`cost_center` None) or change one."""
     require(actor, "accounts.change_costcenter" if cost_center else "accounts.add_costcenter", cost_center)
@@ -138,7 +157,12 @@ def save_cost_center(
     row.save()
     events.record(
         "costcenter.created" if made else "costcenter.changed",
-        row, actor=actor, code=code, unit=unit.slug, owner=owner.username, is_active=is_active,
+        row,
+        actor=actor,
+        code=code,
+        unit=unit.slug,
+        owner=owner.username,
+        is_active=is_active,
     )
     return row
 
@@ -178,10 +202,16 @@ def create_token(
     if not label.strip():
         raise Invalid({"/label": "Enter a label, so that you know the token again."})
     token, text = ApiToken.objects.create(
-        user=person, expiry=expires_in, prefix="gl_", label=label.strip(), scopes=chosen,
+        user=person,
+        expiry=expires_in,
+        prefix="gl_",
+        label=label.strip(),
+        scopes=chosen,
         credentials_version=person.credentials_version,
     )
-    events.record("apitoken.created", person, actor=actor, token=str(token.id), label=token.label, scopes=chosen)
+    events.record(
+        "apitoken.created", person, actor=actor, token=str(token.id), label=token.label, scopes=chosen
+    )
     return token, text
 
 

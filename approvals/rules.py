@@ -34,22 +34,34 @@ def _why_not_orderable(facts: Facts) -> str:
 
 RULES = (
     Rule(
-        "requester-active", 1, "", ("requester",),
+        "requester-active",
+        1,
+        "",
+        ("requester",),
         lambda facts: facts["requester"]["is_active"] is True,
         lambda _: "Your account is not active.",
     ),
     Rule(
-        "entitled", 1, "/plan", ("requester", "plan"),
+        "entitled",
+        1,
+        "/plan",
+        ("requester", "plan"),
         lambda facts: facts["plan"]["is_entitled"] is True,
         lambda facts: f"There is no plan “{facts['plan']['asked_for']}” that you may order.",
     ),
     Rule(
-        "plan-orderable", 1, "/plan", ("plan",),
+        "plan-orderable",
+        1,
+        "/plan",
+        ("plan",),
         lambda facts: facts["plan"]["is_orderable"] is True,
         _why_not_orderable,
     ),
     Rule(
-        "cost-center-usable", 1, "/cost_center", ("cost_center",),
+        "cost-center-usable",
+        1,
+        "/cost_center",
+        ("cost_center",),
         lambda facts: facts["cost_center"]["is_usable"] is True,
         lambda facts: (
             f"You cannot order on cost center “{facts['cost_center']['code']}”."
@@ -58,7 +70,10 @@ RULES = (
         ),
     ),
     Rule(
-        "terms-current", 1, "/terms_hash", ("terms",),
+        "terms-current",
+        1,
+        "/terms_hash",
+        ("terms",),
         lambda facts: facts["terms"]["accepted"] == facts["terms"]["current"],
         lambda facts: (
             "The terms of use have changed since you read them. Read and accept the current ones."
@@ -67,12 +82,20 @@ RULES = (
         ),
     ),
     Rule(
-        "purpose-allowed", 1, "/purpose", ("purpose", "terms"),
+        "purpose-allowed",
+        1,
+        "/purpose",
+        ("purpose", "terms"),
         lambda facts: facts["purpose"] in facts["terms"]["purposes"],
-        lambda facts: f"Choose a purpose that the terms of use allow: {', '.join(facts['terms']['purposes'])}.",
+        lambda facts: (
+            f"Choose a purpose that the terms of use allow: {', '.join(facts['terms']['purposes'])}."
+        ),
     ),
     Rule(
-        "data-allowed", 1, "/data_classification", ("data_classification", "terms"),
+        "data-allowed",
+        1,
+        "/data_classification",
+        ("data_classification", "terms"),
         lambda facts: facts["data_classification"] in facts["terms"]["data_classes"],
         lambda facts: f"The terms of use allow only this data: {', '.join(facts['terms']['data_classes'])}.",
     ),

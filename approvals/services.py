@@ -31,7 +31,13 @@ def evaluate(facts: Facts) -> Evaluation:
         message = "" if says is None else says
         effect = "allow" if says is None else "deny"
         reasons.append(
-            {"rule": rule.name, "version": rule.version, "effect": effect, "message": message, "inputs": rule.inputs(facts)}
+            {
+                "rule": rule.name,
+                "version": rule.version,
+                "effect": effect,
+                "message": message,
+                "inputs": rule.inputs(facts),
+            }
         )
         if says is not None:
             refusals.setdefault(rule.pointer, says)

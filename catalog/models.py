@@ -15,10 +15,19 @@ from django.db.models.functions import Now
 from guardian.models import GroupObjectPermissionBase
 
 from accounts.models import Role
-from core.models import StoredFile
+from core.models import OrderedJSONField, StoredFile
 
-COLORS = [("compute", "Indigo"), ("data", "Teal"), ("storage", "Green"), ("people", "Pink"), ("network", "Blue"), ("ai", "Amber")]
-slug_format = RegexValidator(r"\A[a-z][a-z0-9-]{1,48}[a-z0-9]\Z", "Use 3 to 50 lower-case letters, digits and hyphens.")
+COLORS = [
+    ("compute", "Indigo"),
+    ("data", "Teal"),
+    ("storage", "Green"),
+    ("people", "Pink"),
+    ("network", "Blue"),
+    ("ai", "Amber"),
+]
+slug_format = RegexValidator(
+    r"\A[a-z][a-z0-9-]{1,48}[a-z0-9]\Z", "Use 3 to 50 lower-case letters, digits and hyphens."
+)
 
 
 class Purpose(models.TextChoices):
@@ -71,13 +80,20 @@ class OfferingQuerySet(models.QuerySet["Offering"]):
 
     def orderable_by(self, person: Any) -> "OfferingQuerySet":
         """Those that `person` may order now."""
-        return self.entitled(person).filter(current_version__isnull=False, paused_reason="", retired_at__isnull=True)
+        return self.entitled(person).filter(
+            current_version__isnull=False, paused_reason="", retired_at__isnull=True
+        )
 
     def visible_to(self, person: Any) -> "OfferingQuerySet":
         """What he may order, and what was paused under him; curators, owners and auditors see all."""
         if not person.is_active:
             return self.none()
-        if person.is_superuser or person.roles & {Role.IT_ADMIN, Role.AUDITOR, Role.CHECKPOINT_REVIEWER, Role.PLATFORM_ADMIN}:
+        if person.is_superuser or person.roles & {
+            Role.IT_ADMIN,
+            Role.AUDITOR,
+            Role.CHECKPOINT_REVIEWER,
+            Role.PLATFORM_ADMIN,
+        }:
             return self
         shown = self.entitled(person).filter(current_version__isnull=False, retired_at__isnull=True)
         return shown | self.filter(service_owner=person) if Role.SERVICE_OWNER in person.roles else shown
@@ -91,7 +107,9 @@ class Offering(models.Model):
     category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="offerings")
     icon = models.SlugField(blank=True, help_text="Name of an icon of the site's set; empty: the category's.")
     picture = models.ForeignKey(StoredFile, on_delete=models.SET_NULL, null=True, blank=True, editable=False)
-    service_owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_offerings")
+    service_owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_offerings"
+    )
     current_version = models.OneToOneField(
         "OfferingVersion", on_delete=models.PROTECT, null=True, editable=False, related_name="current_of"
     )
@@ -199,22 +217,47 @@ class OfferingVersion(models.Model):
     number = models.PositiveIntegerField(editable=False)
     state = models.CharField(max_length=12, choices=State, default=State.DRAFT, editable=False)
     name = models.CharField(max_length=80)
-    summary = models.CharField("one line", max_length=200, blank=True, help_text="What it is, in words of the people who order it.")
+    summary = models.CharField(
+        "one line", max_length=200, blank=True, help_text="What it is, in words of the people who order it."
+    )
     description = models.TextField(blank=True, max_length=20_000, help_text="Markdown.")
-    parameters_schema = models.JSONField("order form", default=dict, blank=True, help_text="JSON Schema, the subset that forms can show.")
-    terms = models.TextField("terms of use", max_length=20_000, blank=True, help_text="Markdown. Short and plain: people accept it with each order.")
-    purposes = ArrayField(models.CharField(max_length=20, choices=Purpose), verbose_name="allowed purposes", default=list, blank=True)
-    data_classes = ArrayField(models.CharField(max_length=20, choices=DataClass), verbose_name="allowed data", default=list, blank=True)
+    parameters_schema = OrderedJSONField(
+        "order form", default=dict, blank=True, help_text="JSON Schema, the subset that forms can show."
+    )
+    terms = models.TextField(
+        "terms of use",
+        max_length=20_000,
+        blank=True,
+        help_text="Markdown. Short and plain: people accept it with each order.",
+    )
+    purposes = ArrayField(
+        models.CharField(max_length=20, choices=Purpose),
+        verbose_name="allowed purposes",
+        default=list,
+        blank=True,
+    )
+    data_classes = ArrayField(
+        models.CharField(max_length=20, choices=DataClass),
+        verbose_name="allowed data",
+        default=list,
+        blank=True,
+    )
     promised_delivery_seconds = models.PositiveIntegerField(
         "delivered within (seconds)", null=True, blank=True, help_text="Promised for 95 % of orders."
     )
     promised_availability = models.DecimalField(
-        "availability (%)", max_digits=6, decimal_places=3, null=True, blank=True,
+        "availability (%)",
+        max_digits=6,
+        decimal_places=3,
+        null=True,
+        blank=True,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
     )
     # Everyone who changed the draft; none of them may publish it.
     author_ids = ArrayField(models.UUIDField(), default=list, editable=False)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", editable=False
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     published_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, editable=False
@@ -222,7 +265,7 @@ class OfferingVersion(models.Model):
     published_at = models.DateTimeField(null=True, editable=False)
     retired_at = models.DateTimeField(null=True, editable=False)
     # The whole version as one document, and its hash: written when it is published, read by every order.
-    document = models.JSONField(null=True, editable=False)
+    document = OrderedJSONField(null=True, editable=False)
     content_hash = models.CharField(max_length=64, blank=True, editable=False)
     terms_hash = models.CharField(max_length=64, blank=True, editable=False)
 
@@ -231,19 +274,32 @@ class OfferingVersion(models.Model):
         verbose_name = "version"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["offering", "number"], name="version_numbers"),
-            models.UniqueConstraint(fields=["offering"], condition=Q(state="draft"), name="one_draft_an_offering"),
-            models.UniqueConstraint(fields=["offering"], condition=Q(state="published"), name="one_published_an_offering"),
-            models.CheckConstraint(
-                condition=Q(published_by__isnull=True) | ~Q(published_by=F("created_by")), name="author_is_not_publisher"
+            models.UniqueConstraint(
+                fields=["offering"], condition=Q(state="draft"), name="one_draft_an_offering"
+            ),
+            models.UniqueConstraint(
+                fields=["offering"], condition=Q(state="published"), name="one_published_an_offering"
             ),
             models.CheckConstraint(
-                condition=Q(state="draft") | (Q(document__isnull=False) & ~Q(content_hash="")), name="published_has_its_document"
+                condition=Q(published_by__isnull=True) | ~Q(published_by=F("created_by")),
+                name="author_is_not_publisher",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="draft") | (Q(document__isnull=False) & ~Q(content_hash="")),
+                name="published_has_its_document",
             ),
         ]
         triggers: ClassVar = [FROZEN, NO_AUTHOR_PUBLISHES]
 
     def __str__(self) -> str:
         return f"{self.name} (version {self.number})"
+
+    @property
+    def promised(self) -> dict[str, Any]:
+        """The frozen document. Only a published version has one."""
+        if self.document is None:
+            raise ValueError(f"{self} is a draft: it promises nothing yet.")
+        return self.document
 
     @property
     def is_draft(self) -> bool:
@@ -256,10 +312,17 @@ class Plan(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="plans")
-    slug = models.CharField(max_length=50, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9-]{0,48}\Z", "Use lower-case letters, digits and hyphens.")])
+    slug = models.CharField(
+        max_length=50,
+        validators=[
+            RegexValidator(r"\A[a-z0-9][a-z0-9-]{0,48}\Z", "Use lower-case letters, digits and hyphens.")
+        ],
+    )
     name = models.CharField(max_length=60)
     description = models.CharField(max_length=200, blank=True)
-    limits = models.JSONField(default=dict, blank=True, help_text='For the workflow, for example {"connection_limit": 20}.')
+    limits = models.JSONField(
+        default=dict, blank=True, help_text='For the workflow, for example {"connection_limit": 20}.'
+    )
     position = models.PositiveSmallIntegerField(default=0)
     retired_at = models.DateTimeField(null=True, editable=False)
 
@@ -284,7 +347,9 @@ class Price(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     amount = models.DecimalField(max_digits=16, decimal_places=6, validators=[MinValueValidator(0)])
     currency = models.CharField(max_length=3, default="USD")
-    unit = models.CharField(max_length=40, blank=True, help_text="For prices per use: what is counted, for example GiB.")
+    unit = models.CharField(
+        max_length=40, blank=True, help_text="For prices per use: what is counted, for example GiB."
+    )
 
     class Meta:
         ordering: ClassVar = ["plan", "kind", "unit"]
@@ -292,7 +357,9 @@ class Price(models.Model):
             models.UniqueConstraint(fields=["plan", "kind", "unit"], name="one_price_a_kind"),
             models.CheckConstraint(condition=Q(amount__gte=0), name="price_is_not_negative"),
         ]
-        triggers: ClassVar = [_frozen_with("(SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id)")]
+        triggers: ClassVar = [
+            _frozen_with("(SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id)")
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount.normalize():f} {self.currency} {self.get_kind_display().lower()}"
@@ -307,12 +374,18 @@ class WorkflowStep(models.Model):
 
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="workflow_steps")
     position = models.PositiveSmallIntegerField(default=0)
-    name = models.CharField(max_length=80, help_text="As the person who ordered reads it: “Creating the database”.")
+    name = models.CharField(
+        max_length=80, help_text="As the person who ordered reads it: “Creating the database”."
+    )
     connector = models.CharField(max_length=40)
     operation = models.CharField(max_length=10, choices=Operation, default=Operation.START)
     inputs = models.JSONField(default=dict, blank=True)
-    timeout_seconds = models.PositiveIntegerField(default=600, validators=[MinValueValidator(1), MaxValueValidator(90 * 86400)])
-    max_attempts = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(50)])
+    timeout_seconds = models.PositiveIntegerField(
+        default=600, validators=[MinValueValidator(1), MaxValueValidator(90 * 86400)]
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        default=5, validators=[MinValueValidator(1), MaxValueValidator(50)]
+    )
 
     class Meta:
         ordering: ClassVar = ["version", "position", "id"]
@@ -325,7 +398,9 @@ class WorkflowStep(models.Model):
 class OfferingFigures(models.Model):
     """How long an offering took lately, measured; written by the layers that deliver."""
 
-    offering = models.OneToOneField(Offering, on_delete=models.CASCADE, primary_key=True, related_name="figures")
+    offering = models.OneToOneField(
+        Offering, on_delete=models.CASCADE, primary_key=True, related_name="figures"
+    )
     usual_seconds = models.FloatField(null=True)
     p95_seconds = models.FloatField(null=True)
     delivered = models.PositiveIntegerField(default=0)

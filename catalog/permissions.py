@@ -8,8 +8,12 @@ from core.permissions import rule
 
 
 @rule(
-    "catalog.view_offering", "catalog.view_offeringversion", "catalog.view_category",
-    "catalog.view_plan", "catalog.view_price", "catalog.view_workflowstep",
+    "catalog.view_offering",
+    "catalog.view_offeringversion",
+    "catalog.view_category",
+    "catalog.view_plan",
+    "catalog.view_price",
+    "catalog.view_workflowstep",
 )
 def look(person: Any, row: Any = None) -> bool:
     """Curators, service owners, reviewers and auditors look at everything, drafts too."""
@@ -19,11 +23,22 @@ def look(person: Any, row: Any = None) -> bool:
 
 
 @rule(
-    "catalog.add_offering", "catalog.change_offering", "catalog.add_offeringversion", "catalog.change_offeringversion",
-    "catalog.add_plan", "catalog.change_plan", "catalog.delete_plan",
-    "catalog.add_price", "catalog.change_price", "catalog.delete_price",
-    "catalog.add_workflowstep", "catalog.change_workflowstep", "catalog.delete_workflowstep",
-    "catalog.add_category", "catalog.change_category", "catalog.entitle_offering",
+    "catalog.add_offering",
+    "catalog.change_offering",
+    "catalog.add_offeringversion",
+    "catalog.change_offeringversion",
+    "catalog.add_plan",
+    "catalog.change_plan",
+    "catalog.delete_plan",
+    "catalog.add_price",
+    "catalog.change_price",
+    "catalog.delete_price",
+    "catalog.add_workflowstep",
+    "catalog.change_workflowstep",
+    "catalog.delete_workflowstep",
+    "catalog.add_category",
+    "catalog.change_category",
+    "catalog.entitle_offering",
 )
 def curate(person: Any, row: Any = None) -> bool:
     """IT admins curate."""
@@ -39,4 +54,6 @@ def publish(person: Any, version: Any = None) -> bool:
 @rule("catalog.pause_offering", "catalog.retire_offering")
 def withdraw(person: Any, offering: Any = None) -> bool:
     """IT admins, and the service owner of the offering."""
-    return has_role(person, Role.IT_ADMIN) or (offering is not None and offering.service_owner_id == person.pk)
+    return has_role(person, Role.IT_ADMIN) or (
+        offering is not None and offering.service_owner_id == person.pk
+    )

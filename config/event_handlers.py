@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 import orders.handlers as orders
+from core.events import Handler
 from core.tasks import every
 from orders.services import forget_old_keys
 from provisioning.services import measure_delivery_times
 
-HANDLERS = {
+HANDLERS: dict[str, list[Handler]] = {
     "run.succeeded": [orders.on_run_succeeded],
     "run.compensated": [orders.on_run_compensated],
     "run.compensation_failed": [orders.on_run_compensation_failed],

@@ -41,7 +41,10 @@ class StrictJSONParser(parsers.BaseParser):
             raise TooLarge
         try:
             value = json.loads(
-                raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_constant, parse_int=_bounded_int
+                raw.decode("utf-8"),
+                object_pairs_hook=_distinct,
+                parse_constant=_no_constant,
+                parse_int=_bounded_int,
             )
         except UnicodeDecodeError as error:
             raise exceptions.ParseError("The body is not UTF-8.") from error
@@ -105,8 +108,14 @@ class ProblemResponse(Response):
     """An answer of type application/problem+json (RFC 9457)."""
 
     def __init__(self, status_code: int, title: str, detail: str, *, code: str = "", **more: Any) -> None:
-        body = {"type": f"urn:greenlane:problem:{code}" if code else "about:blank", "title": title, "status": status_code}
-        super().__init__({**body, "detail": detail, **more}, status=status_code, content_type="application/problem+json")
+        body = {
+            "type": f"urn:greenlane:problem:{code}" if code else "about:blank",
+            "title": title,
+            "status": status_code,
+        }
+        super().__init__(
+            {**body, "detail": detail, **more}, status=status_code, content_type="application/problem+json"
+        )
 
 
 TITLES = {
@@ -139,7 +148,9 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         return _retry_after(ProblemResponse(503, TITLES[503], str(error), code="busy"), error.retry_after)
     if isinstance(error, DatabaseError | InterfaceError) and is_unreachable(error):
         logger.error("The database cannot be reached: %s", error)
-        return _retry_after(ProblemResponse(503, TITLES[503], "The database cannot be reached.", code="busy"), 2)
+        return _retry_after(
+            ProblemResponse(503, TITLES[503], "The database cannot be reached.", code="busy"), 2
+        )
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is nothing here that you may see.")
     elif isinstance(error, PermissionDenied):
@@ -160,7 +171,10 @@ def invalid(errors: dict[str, str]) -> ProblemResponse:
 def _api_exception(error: exceptions.APIException) -> Response:
     code = error.get_codes() if isinstance(error.detail, str) else error.default_code
     response = ProblemResponse(
-        error.status_code, TITLES.get(error.status_code, "Error"), str(error.detail), code=str(code).replace("_", "-")
+        error.status_code,
+        TITLES.get(error.status_code, "Error"),
+        str(error.detail),
+        code=str(code).replace("_", "-"),
     )
     if auth_header := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = auth_header

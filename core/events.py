@@ -1,6 +1,6 @@
 """Facts: one immutable row each, and the handlers that react in the same transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import models
@@ -9,16 +9,16 @@ from core.models import Event
 
 Handler = Callable[[Any, Event], None]
 
-_handlers: dict[str, list[Handler]] = {}
+_handlers: dict[str, Sequence[Handler]] = {}
 
 
-def connect(table: dict[str, list[Handler]]) -> None:
+def connect(table: Mapping[str, Sequence[Handler]]) -> None:
     """Take the table of who reacts to what; `config` gives it once all apps are loaded."""
     _handlers.clear()
     _handlers.update(table)
 
 
-def event(name: str, subject: models.Model, *, actor: Any = None, **facts: Any) -> Event:
+def event(name: str, subject: models.Model, /, *, actor: Any = None, **facts: Any) -> Event:
     """Make, but do not store, the event `name` about `subject`. `facts` are JSON values."""
     return Event(
         name=name,
@@ -30,7 +30,7 @@ def event(name: str, subject: models.Model, *, actor: Any = None, **facts: Any) 
     )
 
 
-def record(name: str, subject: models.Model, *, actor: Any = None, **facts: Any) -> None:
+def record(name: str, subject: models.Model, /, *, actor: Any = None, **facts: Any) -> None:
     """Store the event `name` about `subject` and run its handlers, all in the caller's transaction."""
     record_all([(event(name, subject, actor=actor, **facts), subject)])
 

@@ -1,5 +1,6 @@
 """Log lines: one JSON object a line, control characters escaped, so that no input can forge a second line."""
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ def formatter() -> structlog.stdlib.ProcessorFormatter:
     )
 
 
-def _scrubbed(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:
+def _scrubbed(_: Any, __: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
     from core.secrets import scrub  # noqa: PLC0415 (logging is set up before the apps)
 
     return {name: scrub(value) if isinstance(value, str) else value for name, value in line.items()}

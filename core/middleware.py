@@ -18,7 +18,12 @@ def refuse_unstorable_text(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if "\0" in request.path or any(_has_nul(values) for _, values in request.GET.lists()):
-            return render(request, "400.html", {"message": "The address has a character that cannot be stored."}, status=400)
+            return render(
+                request,
+                "400.html",
+                {"message": "The address has a character that cannot be stored."},
+                status=400,
+            )
         return get_response(request)
 
     return middleware
@@ -38,7 +43,10 @@ class _Explainer:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: object) -> HttpResponse | None:
-        if request.content_type == "application/x-www-form-urlencoded" or request.content_type == "multipart/form-data":
+        if (
+            request.content_type == "application/x-www-form-urlencoded"
+            or request.content_type == "multipart/form-data"
+        ):
             if any(_has_nul(values) for _, values in request.POST.lists()):
                 raise BadRequest("The form has a character that cannot be stored.")
         return None
@@ -48,8 +56,12 @@ class _Explainer:
             return render(request, "409.html", {"message": str(error)}, status=409)
         if isinstance(error, PermissionDenied):
             return render(request, "403.html", {"message": str(error)}, status=403)
-        if isinstance(error, Busy) or (isinstance(error, (DatabaseError, InterfaceError)) and is_unreachable(error)):
-            response = render(request, "503.html", {"message": str(error) if isinstance(error, Busy) else ""}, status=503)
+        if isinstance(error, Busy) or (
+            isinstance(error, (DatabaseError, InterfaceError)) and is_unreachable(error)
+        ):
+            response = render(
+                request, "503.html", {"message": str(error) if isinstance(error, Busy) else ""}, status=503
+            )
             response["Retry-After"] = str(Busy.retry_after)
             return response
         return None

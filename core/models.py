@@ -1,6 +1,6 @@
 """What every app writes to: the audit trail, its seals, and which calendar job has run."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pgtrigger
 from django.db import models
@@ -17,6 +17,18 @@ APPEND_ONLY: list[pgtrigger.Trigger] = [
         func="RAISE EXCEPTION 'the table % is append-only', TG_TABLE_NAME;",
     ),
 ]
+
+
+class OrderedJSONField(models.JSONField):
+    """JSON whose names keep the order in which they were written: a form's fields are shown in it."""
+
+    def db_type(self, connection: Any) -> str:
+        """PostgreSQL's `json` keeps the text, `jsonb` sorts the names."""
+        return "json"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """The driver parses `json` columns by itself."""
+        return super().from_db_value(value, expression, connection) if isinstance(value, str) else value
 
 
 class Event(models.Model):

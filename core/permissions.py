@@ -53,5 +53,7 @@ class RuleBackend:
     def has_module_perms(self, user: Any, app_label: str) -> bool:
         """Tell the admin whether any row of `app_label` may be looked at."""
         return any(
-            self.has_perm(user, name) for name in _rules if name.startswith((f"{app_label}.view_", f"{app_label}.change_"))
+            self.has_perm(user, name)
+            for name in _rules
+            if name.startswith((f"{app_label}.view_", f"{app_label}.change_"))
         )

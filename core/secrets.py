@@ -39,7 +39,7 @@ def encrypt(value: str, *, bound_to: Any) -> bytes:
     return _keys().encrypt(json.dumps([str(bound_to), value]).encode())
 
 
-def decrypt(ciphertext: bytes, *, bound_to: Any) -> str:
+def decrypt(ciphertext: bytes | memoryview, *, bound_to: Any) -> str:
     """Open what `encrypt` made. Raises Unreadable for a wrong key or a ciphertext of another row."""
     try:
         owner, value = json.loads(_keys().decrypt(bytes(ciphertext)))
@@ -51,7 +51,7 @@ def decrypt(ciphertext: bytes, *, bound_to: Any) -> str:
     return str(value)
 
 
-def rotate(ciphertext: bytes) -> bytes:
+def rotate(ciphertext: bytes | memoryview) -> bytes:
     """Encrypt anew with the first key what any key opens. Raises Unreadable where none does."""
     try:
         return _keys().rotate(bytes(ciphertext))

@@ -31,7 +31,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     away = error is not None and is_unreachable(error)
     code, title = (503, "Not available right now") if away else (500, "Something went wrong here")
     if _is_api(request):
-        response: HttpResponse = _problem(code, title, "Please try again. If it goes on, tell the IT department.")
+        response: HttpResponse = _problem(
+            code, title, "Please try again. If it goes on, tell the IT department."
+        )
     else:
         page = Path(settings.BASE_DIR, "templates", f"{code}.html").read_text("utf-8")
         response = HttpResponse(page, status=code)
@@ -44,7 +46,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Say that the form is too old or came from elsewhere."""
     if _is_api(request):
         return _problem(403, "Not allowed", "The request lacks a valid CSRF token.")
-    message = "This form is too old, or it was not sent from this site. Go back, reload the page and send it again."
+    message = (
+        "This form is too old, or it was not sent from this site. Go back, reload the page and send it again."
+    )
     return render(request, "403.html", {"message": message}, status=403)
 
 

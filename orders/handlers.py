@@ -1,7 +1,5 @@
 """What orders do when a run has news. Called in the transaction that brought the news."""
 
-from typing import Any
-
 from django.utils import timezone
 
 from core.models import Event
@@ -33,6 +31,6 @@ def on_run_compensated(run: Run, event: Event) -> None:
 
 def on_run_compensation_failed(run: Run, event: Event) -> None:
     """Something is left at a back end; an operator has to look."""
-    order: Any = _order_of(run)
+    order = _order_of(run)
     if order:
         move(order, Order.State.FAILED, values={"completed_at": timezone.now()}, reason=run.reason)

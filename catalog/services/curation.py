@@ -33,14 +33,23 @@ from core.states import move
 PICTURE_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 MAX_PICTURE_BYTES = 1024 * 1024
 DRAFT_FIELDS = (
-    "name", "summary", "description", "parameters_schema", "terms", "purposes", "data_classes",
-    "promised_delivery_seconds", "promised_availability",
+    "name",
+    "summary",
+    "description",
+    "parameters_schema",
+    "terms",
+    "purposes",
+    "data_classes",
+    "promised_delivery_seconds",
+    "promised_availability",
 )
 Part = Plan | Price | WorkflowStep
 
 
 @transaction.atomic
-def add_offering(*, slug: str, name: str, category: Category, service_owner: Any, icon: str = "", actor: Any) -> Offering:
+def add_offering(
+    *, slug: str, name: str, category: Category, service_owner: Any, icon: str = "", actor: Any
+) -> Offering:
     """Open an offering with an empty first draft. Raises Invalid for a bad or used slug."""
     require(actor, "catalog.add_offering")
     offering = Offering(slug=slug, name=name, category=category, service_owner=service_owner, icon=icon)
@@ -48,20 +57,28 @@ def add_offering(*, slug: str, name: str, category: Category, service_owner: Any
     offering.save()
     events.record("offering.added", offering, actor=actor, slug=slug)
     OfferingVersion.objects.create(
-        offering=offering, number=1, name=name, created_by=actor, author_ids=[actor.pk],
+        offering=offering,
+        number=1,
+        name=name,
+        created_by=actor,
+        author_ids=[actor.pk],
         parameters_schema={"type": "object", "properties": {}},
     )
     return offering
 
 
 @transaction.atomic
-def change_offering(offering: Offering, *, category: Category, service_owner: Any, icon: str, actor: Any) -> Offering:
+def change_offering(
+    offering: Offering, *, category: Category, service_owner: Any, icon: str, actor: Any
+) -> Offering:
     """Move an offering to another shelf, owner or icon. What is promised changes only by a new version."""
     require(actor, "catalog.change_offering", offering)
     offering.category, offering.service_owner, offering.icon = category, service_owner, icon
     _clean(offering)
     offering.save(update_fields=["category", "service_owner", "icon"])
-    events.record("offering.changed", offering, actor=actor, category=category.slug, owner=service_owner.username)
+    events.record(
+        "offering.changed", offering, actor=actor, category=category.slug, owner=service_owner.username
+    )
     return offering
 
 
@@ -71,7 +88,9 @@ def set_picture(offering: Offering, name: str, content: bytes | None, *, actor: 
     require(actor, "catalog.change_offering", offering)
     offering.picture = _stored_picture(name, content) if content is not None else None
     offering.save(update_fields=["picture"])
-    events.record("offering.picture_changed", offering, actor=actor, picture=name if content is not None else None)
+    events.record(
+        "offering.picture_changed", offering, actor=actor, picture=name if content is not None else None
+    )
 
 
 def _stored_picture(name: str, content: bytes) -> StoredFile:
@@ -86,7 +105,10 @@ def _stored_picture(name: str, content: bytes) -> StoredFile:
     if max(width, height) > 4000:  # noqa: PLR2004 (larger than any screen shows a tile)
         raise Invalid({"/picture": "The picture must be at most 4000 pixels wide and high."})
     return StoredFile.objects.create(
-        name=name[:200], content_type=PICTURE_TYPES[kind], sha256=hashlib.sha256(content).hexdigest(), content=content
+        name=name[:200],
+        content_type=PICTURE_TYPES[kind],
+        sha256=hashlib.sha256(content).hexdigest(),
+        content=content,
     )
 
 
@@ -111,8 +133,12 @@ def _copy_parts(source: OfferingVersion, draft: OfferingVersion) -> None:
     for plan in source.plans.filter(retired_at__isnull=True).prefetch_related("prices"):
         prices = list(plan.prices.all())
         copy = Plan.objects.create(
-            version=draft, slug=plan.slug, name=plan.name, description=plan.description,
-            limits=plan.limits, position=plan.position,
+            version=draft,
+            slug=plan.slug,
+            name=plan.name,
+            description=plan.description,
+            limits=plan.limits,
+            position=plan.position,
         )
         for price in prices:
             price.pk, price.plan, price._state.adding = None, copy, True
@@ -168,7 +194,9 @@ def remove_part(part: Part, *, actor: Any) -> None:
     version = part.plan.version if isinstance(part, Price) else part.version
     require(actor, "catalog.change_offeringversion", version)
     _sign_as_author(version, actor)
-    events.record("offeringversion.changed", version, actor=actor, removed=part._meta.model_name, what=str(part))
+    events.record(
+        "offeringversion.changed", version, actor=actor, removed=part._meta.model_name, what=str(part)
+    )
     part.delete()
 
 
@@ -198,12 +226,18 @@ def _check_price(price: Price) -> None:
 def _check_step(step: WorkflowStep) -> None:
     known = settings.CONNECTORS.get(step.connector)
     if known is None:
-        raise Invalid({"/connector": f"There is no connector “{step.connector}”. Known: {', '.join(settings.CONNECTORS)}."})
+        raise Invalid(
+            {
+                "/connector": f"There is no connector “{step.connector}”. Known: {', '.join(settings.CONNECTORS)}."
+            }
+        )
     if not isinstance(step.inputs, dict):
         raise Invalid({"/inputs": "Inputs must be a JSON object."})
     unknown = sorted(set(step.inputs) - set(known["inputs"]))
     if unknown:
-        raise Invalid({f"/inputs/{unknown[0]}": f"The connector {step.connector} takes no input “{unknown[0]}”."})
+        raise Invalid(
+            {f"/inputs/{unknown[0]}": f"The connector {step.connector} takes no input “{unknown[0]}”."}
+        )
 
 
 def missing(version: OfferingVersion) -> list[str]:
@@ -216,7 +250,10 @@ def missing(version: OfferingVersion) -> list[str]:
         (version.purposes, "At least one allowed purpose."),
         (version.data_classes, "At least one allowed class of data."),
         (plans, "At least one plan."),
-        (all(plan.prices.all() for plan in plans), "A price for each plan; a free plan has a monthly price of 0."),
+        (
+            all(plan.prices.all() for plan in plans),
+            "A price for each plan; a free plan has a monthly price of 0.",
+        ),
         (len(currencies) <= 1, "One currency for all prices."),
         (version.workflow_steps.exists(), "At least one workflow step."),
     ]
@@ -240,10 +277,16 @@ def publish(version: OfferingVersion, *, actor: Any) -> OfferingVersion:
         move(previous, OfferingVersion.State.SUPERSEDED, actor=actor)
     content_hash = hash_of(document)
     move(
-        version, OfferingVersion.State.PUBLISHED, actor=actor, content_hash=content_hash,
+        version,
+        OfferingVersion.State.PUBLISHED,
+        actor=actor,
+        content_hash=content_hash,
         values={
-            "document": document, "content_hash": content_hash, "terms_hash": hash_of_text(version.terms),
-            "published_by": actor, "published_at": timezone.now(),
+            "document": document,
+            "content_hash": content_hash,
+            "terms_hash": hash_of_text(version.terms),
+            "published_by": actor,
+            "published_at": timezone.now(),
         },
     )
     _show(offering, version)
@@ -254,7 +297,12 @@ def _show(offering: Offering, version: OfferingVersion) -> None:
     """Copy what the grid and the search show of `version` to its offering."""
     prices = Price.objects.filter(plan__version=version).order_by("amount")
     cheapest = next(
-        (price for kind in (Price.Kind.MONTHLY, Price.Kind.ONE_OFF, Price.Kind.PER_USE) for price in prices if price.kind == kind),
+        (
+            price
+            for kind in (Price.Kind.MONTHLY, Price.Kind.ONE_OFF, Price.Kind.PER_USE)
+            for price in prices
+            if price.kind == kind
+        ),
         None,
     )
     offering.current_version, offering.name, offering.summary = version, version.name, version.summary
@@ -297,7 +345,12 @@ def retire(offering: Offering, *, actor: Any) -> None:
     require(actor, "catalog.retire_offering", offering)
     offering = Offering.objects.select_for_update().get(pk=offering.pk)
     if offering.current_version:
-        move(offering.current_version, OfferingVersion.State.RETIRED, actor=actor, values={"retired_at": timezone.now()})
+        move(
+            offering.current_version,
+            OfferingVersion.State.RETIRED,
+            actor=actor,
+            values={"retired_at": timezone.now()},
+        )
     offering.current_version, offering.retired_at = None, timezone.now()
     offering.save(update_fields=["current_version", "retired_at"])
     events.record("offering.retired", offering, actor=actor)
@@ -343,4 +396,9 @@ def _clean(row: Any) -> None:
     try:
         row.full_clean(exclude=fixed)
     except ValidationError as error:
-        raise Invalid({f"/{name}" if name != "__all__" else "": " ".join(texts) for name, texts in error.message_dict.items()}) from error
+        raise Invalid(
+            {
+                f"/{name}" if name != "__all__" else "": " ".join(texts)
+                for name, texts in error.message_dict.items()
+            }
+        ) from error

@@ -61,10 +61,17 @@ def _service_levels(version: OfferingVersion) -> list[dict[str, str]]:
     levels = []
     if version.promised_delivery_seconds:
         levels.append(
-            {"name": "delivery", "target": str(version.promised_delivery_seconds), "unit": "seconds", "share": "0.95"}
+            {
+                "name": "delivery",
+                "target": str(version.promised_delivery_seconds),
+                "unit": "seconds",
+                "share": "0.95",
+            }
         )
     if version.promised_availability is not None:
-        levels.append({"name": "availability", "target": plain(version.promised_availability), "unit": "percent"})
+        levels.append(
+            {"name": "availability", "target": plain(version.promised_availability), "unit": "percent"}
+        )
     return levels
 
 

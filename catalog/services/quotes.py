@@ -39,7 +39,7 @@ class Quote:
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Give the part of the frozen document that describes `plan`."""
-    return next(entry for entry in plan.version.document["plans"] if entry["slug"] == plan.slug)
+    return next(entry for entry in plan.version.promised["plans"] if entry["slug"] == plan.slug)
 
 
 def quote(plan: Plan, values: dict[str, Any]) -> Quote:
@@ -49,8 +49,8 @@ def quote(plan: Plan, values: dict[str, Any]) -> Quote:
     currency = prices[0]["currency"] if prices else "USD"
     one_off = _sum(prices, Price.Kind.ONE_OFF)
     base = _sum(prices, Price.Kind.MONTHLY)
-    extras = parameters.price_lines(plan.version.document["form"], values)
-    lines = [Line(plan.version.document["name"] + ", " + entry["name"], money.quantize(base, currency))]
+    extras = parameters.price_lines(plan.version.promised["form"], values)
+    lines = [Line(plan.version.promised["name"] + ", " + entry["name"], money.quantize(base, currency))]
     lines += [Line(extra.label, money.quantize(extra.amount, currency)) for extra in extras]
     return Quote(
         currency=currency,

@@ -67,7 +67,11 @@ class Considered:
 
 
 def place(
-    wanted: Wanted, *, actor: Any, key: str | None = None, fingerprint: str = "",
+    wanted: Wanted,
+    *,
+    actor: Any,
+    key: str | None = None,
+    fingerprint: str = "",
     answer: Callable[[Order], dict[str, Any]] | None = None,
 ) -> Placed:
     """Place an order: validate, price, accept the terms, decide and start the delivery, in one commit.
@@ -106,15 +110,31 @@ def _place(wanted: Wanted, actor: Any) -> Order:
     order_id = uuid4()
     decision = approvals.record(found.evaluation, {**found.facts, "price": quote.as_json()}, order_id)
     order = Order.objects.create(
-        id=order_id, name=wanted.name, plan=plan, content_hash=plan.version.content_hash, parameters=found.values,
-        purpose=wanted.purpose, data_classification=wanted.data_classification, requester=actor, beneficiary=actor,
-        cost_center=cost_center, one_off=quote.one_off, monthly=quote.monthly, currency=quote.currency,
-        quote=quote.as_json(), decision=decision,
+        id=order_id,
+        name=wanted.name,
+        plan=plan,
+        content_hash=plan.version.content_hash,
+        parameters=found.values,
+        purpose=wanted.purpose,
+        data_classification=wanted.data_classification,
+        requester=actor,
+        beneficiary=actor,
+        cost_center=cost_center,
+        one_off=quote.one_off,
+        monthly=quote.monthly,
+        currency=quote.currency,
+        quote=quote.as_json(),
+        decision=decision,
     )
     TermsAcceptance.objects.create(order=order, person=actor, terms_hash=wanted.terms_hash)
     submitted = events.event(
-        "order.submitted", order, actor=actor, plan=f"{plan.version.offering.slug}/{plan.slug}",
-        content_hash=order.content_hash, terms_hash=wanted.terms_hash, decision=str(decision.pk),
+        "order.submitted",
+        order,
+        actor=actor,
+        plan=f"{plan.version.offering.slug}/{plan.slug}",
+        content_hash=order.content_hash,
+        terms_hash=wanted.terms_hash,
+        decision=str(decision.pk),
     )
     if decision.outcome == Decision.Outcome.ALLOWED:
         _fulfill(order, actor, submitted)
@@ -127,8 +147,13 @@ def _place(wanted: Wanted, actor: Any) -> Order:
 def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
     """Start the delivery in the transaction that accepted the order."""
     begun = provisioning.begin(
-        name=order.name, plan=order.plan, cost_center=order.cost_center, owner=order.beneficiary, order_ref=order.pk,
-        parameters=order.parameters, actor=actor,
+        name=order.name,
+        plan=order.plan,
+        cost_center=order.cost_center,
+        owner=order.beneficiary,
+        order_ref=order.pk,
+        parameters=order.parameters,
+        actor=actor,
         context={
             "order": str(order.pk),
             "order_number": order.number,
@@ -141,17 +166,21 @@ def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
         },
     )
     events.record_all([(submitted, order), *begun.events])
-    move(order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk))
+    move(
+        order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk)
+    )
 
 
 def consider(wanted: Wanted, actor: Any) -> Considered:
     """Look up what is wanted, clean it and ask the rules: three queries, no side effect."""
     plan = _find_plan(wanted.plan, actor)
     if plan is None:
-        return Considered(None, None, {}, {}, None, {"/plan": f"There is no plan “{wanted.plan[:80]}” that you may order."})
+        return Considered(
+            None, None, {}, {}, None, {"/plan": f"There is no plan “{wanted.plan[:80]}” that you may order."}
+        )
     cost_center = _find_cost_center(wanted, actor)
     facts = _facts(wanted, plan, cost_center, actor)
-    values, wrong = parameters.clean(plan.version.document["form"], wanted.parameters)
+    values, wrong = parameters.clean(plan.version.promised["form"], wanted.parameters)
     facts["parameters"] = values if not wrong else None
     evaluation = approvals.evaluate(facts)
     errors = dict(evaluation.refusals)
@@ -175,7 +204,9 @@ def _find_plan(asked_for: str, actor: Any) -> Plan | None:
     plans = Plan.objects.select_related("version__offering__category").filter(version__document__isnull=False)
     offering_slug, slash, plan_slug = asked_for.partition("/")
     if slash:
-        plans = plans.filter(slug=plan_slug, version__offering__slug=offering_slug, version__current_of__isnull=False)
+        plans = plans.filter(
+            slug=plan_slug, version__offering__slug=offering_slug, version__current_of__isnull=False
+        )
     else:
         try:
             plans = plans.filter(pk=UUID(asked_for))
@@ -228,8 +259,8 @@ def _facts(wanted: Wanted, plan: Plan, cost_center: CostCenter | None, actor: An
         "terms": {
             "accepted": wanted.terms_hash,
             "current": version.terms_hash,
-            "purposes": version.document["terms"]["purposes"],
-            "data_classes": version.document["terms"]["data_classes"],
+            "purposes": version.promised["terms"]["purposes"],
+            "data_classes": version.promised["terms"]["data_classes"],
         },
         "purpose": wanted.purpose,
         "data_classification": wanted.data_classification,
@@ -255,8 +286,14 @@ def preview(wanted: Wanted, *, actor: Any) -> Preview:
     found = consider(wanted, actor)
     if found.plan is None or found.evaluation is None:
         raise Invalid(found.errors)
-    values = found.values if found.facts["parameters"] is not None else parameters.defaults(found.plan.version.document["form"])
-    return Preview(catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors)
+    values = (
+        found.values
+        if found.facts["parameters"] is not None
+        else parameters.defaults(found.plan.version.promised["form"])
+    )
+    return Preview(
+        catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors
+    )
 
 
 def cancel(order: Order, *, actor: Any) -> Order:
@@ -278,7 +315,11 @@ def cancel(order: Order, *, actor: Any) -> Order:
             move(row, Order.State.CANCELED, actor=actor)
             return row
         if run is None or row.cancel_requested_at:
-            raise IllegalMove("This order is being canceled already." if row.cancel_requested_at else "It is too late to cancel.")
+            raise IllegalMove(
+                "This order is being canceled already."
+                if row.cancel_requested_at
+                else "It is too late to cancel."
+            )
         row.cancel_requested_at = timezone.now()
         row.save(update_fields=["cancel_requested_at"])
         events.record("order.cancel_requested", row, actor=actor)

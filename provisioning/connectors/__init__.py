@@ -11,5 +11,5 @@ from provisioning.connectors.base import Connector
 @cache
 def connector(name: str) -> Connector:
     """Give the connector that settings.CONNECTORS names `name`. Raises KeyError for an unknown one."""
-    made: Connector = import_string(settings.CONNECTORS[name]["class"])()
+    made: Connector = import_string(str(settings.CONNECTORS[name]["class"]))()
     return made

@@ -73,7 +73,12 @@ def claim(step_id: UUID | str | None = None, *, queues: list[str] | None = None)
 def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, bool] | None:
     with connection.cursor() as cursor:
         cursor.execute(
-            CLAIM, {"step": str(step_id) if step_id else None, "queues": queues, "lease": float(settings.LEASE_SECONDS)}
+            CLAIM,
+            {
+                "step": str(step_id) if step_id else None,
+                "queues": queues,
+                "lease": float(settings.LEASE_SECONDS),
+            },
         )
         row = cursor.fetchone()
     if row is None:
@@ -104,7 +109,10 @@ def _why_not(step: Step, state_before: str, *, was_lost: bool, is_late: bool) ->
         return failed, f"Not done within {step.timeout_seconds} seconds."
     tells = settings.CONNECTORS.get(step.connector, {}).get("idempotency", "none")
     if was_lost and state_before == Step.State.RUNNING and tells == "none":
-        return Step.State.OUTCOME_UNKNOWN, "The worker was lost, and this back end cannot tell what it had done."
+        return (
+            Step.State.OUTCOME_UNKNOWN,
+            "The worker was lost, and this back end cannot tell what it had done.",
+        )
     return None
 
 
@@ -121,8 +129,15 @@ def _settle(step: Step, state: str, reason: str) -> None:
 def _note_attempt(step: Step) -> None:
     if step.state == Step.State.RUNNING:
         StepAttempt.objects.create(
-            step=step, number=step.attempt, lease_token=step.lease_token, worker=WORKER.format(os.getpid())
+            step=step, number=step.attempt, lease_token=token_of(step), worker=WORKER.format(os.getpid())
         )
+
+
+def token_of(step: Step) -> int:
+    """Give the token of the lease under which `step` was claimed. Raises LeaseLost for a step without one."""
+    if step.lease_token is None:
+        raise LeaseLost(f"Step {step.pk} is not claimed.")
+    return step.lease_token
 
 
 def renew(step_id: UUID, lease_token: int) -> bool:
@@ -148,16 +163,31 @@ def finish(step: Step, answer: Done | Working | Waiting, lines: list[str]) -> St
         step.run = run = _locked_run(step)
         _keep_lines(step, lines)
         if isinstance(answer, Working):
-            after = {"next_run_at": _in_seconds(answer.after), "external_ref": answer.external_ref or step.external_ref}
+            after = {
+                "next_run_at": _in_seconds(answer.after),
+                "external_ref": answer.external_ref or step.external_ref,
+            }
             _write(step, Step.State.POLLING, StepAttempt.Outcome.POLLING, detail=answer.detail, **after)
             return None
         if isinstance(answer, Waiting):
-            _write(step, Step.State.WAITING_FOR_PERSON, StepAttempt.Outcome.WAITING, detail=answer.detail, next_run_at=None)
+            _write(
+                step,
+                Step.State.WAITING_FOR_PERSON,
+                StepAttempt.Outcome.WAITING,
+                detail=answer.detail,
+                next_run_at=None,
+            )
             _open_task(step, answer)
             return None
         _write(
-            step, Step.State.SUCCEEDED, StepAttempt.Outcome.SUCCEEDED, outputs=answer.outputs, detail=answer.detail,
-            external_ref=answer.external_ref or step.external_ref, next_run_at=None, error="",
+            step,
+            Step.State.SUCCEEDED,
+            StepAttempt.Outcome.SUCCEEDED,
+            outputs=answer.outputs,
+            detail=answer.detail,
+            external_ref=answer.external_ref or step.external_ref,
+            next_run_at=None,
+            error="",
         )
         return after_success(run, step)
 
@@ -192,7 +222,9 @@ def try_later(step: Step, reason: str, after: float | None, lines: list[str]) ->
         _write(step, Step.State.RETRY, StepAttempt.Outcome.RETRY, error=reason, next_run_at=_in_seconds(wait))
         if step.kind == Step.Kind.DO and run.state != Run.State.RUNNING:
             step.lease_token = None
-            Step.objects.filter(pk=step.pk).update(state=Step.State.CANCELED, finished_at=ClockTimestamp(), next_run_at=None)
+            Step.objects.filter(pk=step.pk).update(
+                state=Step.State.CANCELED, finished_at=ClockTimestamp(), next_run_at=None
+            )
             events.record("step.canceled", step, because="The run was stopped.")
             undo_steps(run)
 
@@ -218,15 +250,23 @@ def _locked_run(step: Step) -> Run:
 
 def _write(step: Step, state: str, outcome: str = StepAttempt.Outcome.FAILED, **values: Any) -> None:
     """Write a result if, and only if, the lease is still ours; release it and note the event."""
-    token = step.lease_token
+    token = token_of(step)
     if "error" in values:
         values["error"] = scrub(values["error"])[:1000]
     if "detail" in values:
         values["detail"] = scrub(values["detail"])[:300]
-    ended = state not in {Step.State.RETRY, Step.State.POLLING, Step.State.WAITING_FOR_PERSON, Step.State.OUTCOME_UNKNOWN}
+    ended = state not in {
+        Step.State.RETRY,
+        Step.State.POLLING,
+        Step.State.WAITING_FOR_PERSON,
+        Step.State.OUTCOME_UNKNOWN,
+    }
     hit = Step.objects.filter(pk=step.pk, lease_token=token, lease_expires_at__gt=ClockTimestamp()).update(
-        state=state, lease_token=None, lease_expires_at=None,
-        finished_at=ClockTimestamp() if ended else F("finished_at"), **values,
+        state=state,
+        lease_token=None,
+        lease_expires_at=None,
+        finished_at=ClockTimestamp() if ended else F("finished_at"),
+        **values,
     )
     if hit != 1:
         raise LeaseLost(f"The lease of step {step.pk} is another worker's by now.")
@@ -234,7 +274,12 @@ def _write(step: Step, state: str, outcome: str = StepAttempt.Outcome.FAILED, **
         outcome=outcome, finished_at=ClockTimestamp(), error=values.get("error", "")
     )
     step.state = state
-    events.record(f"step.{state}", step, attempt=step.attempt, **({"error": values["error"]} if values.get("error") else {}))
+    events.record(
+        f"step.{state}",
+        step,
+        attempt=step.attempt,
+        **({"error": values["error"]} if values.get("error") else {}),
+    )
 
 
 def _keep_lines(step: Step, lines: list[str]) -> None:

@@ -39,25 +39,39 @@ class Begun:
 
 
 def begin(
-    *, name: str, plan: Any, cost_center: Any, owner: Any, order_ref: UUID, parameters: dict[str, Any],
-    context: dict[str, Any], actor: Any,
+    *,
+    name: str,
+    plan: Any,
+    cost_center: Any,
+    owner: Any,
+    order_ref: UUID,
+    parameters: dict[str, Any],
+    context: dict[str, Any],
+    actor: Any,
 ) -> Begun:
     """Store a new service instance with its run, and ring for a worker after commit.
 
     `plan.version.document` gives the workflow; `context` is what its steps may read. Runs in the caller's
     transaction, four statements at most, however many steps there are.
     """
-    workflow = plan.version.document["workflow"]
-    limits = next(entry["limits"] for entry in plan.version.document["plans"] if entry["slug"] == plan.slug)
+    workflow = plan.version.promised["workflow"]
+    limits = next(entry["limits"] for entry in plan.version.promised["plans"] if entry["slug"] == plan.slug)
     instance = ServiceInstance.objects.create(
         name=name, plan=plan, cost_center=cost_center, owner=owner, order_ref=order_ref, parameters=parameters
     )
-    run = Run.objects.create(instance=instance, context={**context, "limits": limits, "parameters": parameters})
+    run = Run.objects.create(
+        instance=instance, context={**context, "limits": limits, "parameters": parameters}
+    )
     steps = [
         Step(
-            run=run, seq=seq, name=entry["name"], connector=entry["connector"],
-            operation=entry["operation"], inputs=entry["inputs"],
-            max_attempts=entry["max_attempts"], timeout_seconds=entry["timeout_seconds"],
+            run=run,
+            seq=seq,
+            name=entry["name"],
+            connector=entry["connector"],
+            operation=entry["operation"],
+            inputs=entry["inputs"],
+            max_attempts=entry["max_attempts"],
+            timeout_seconds=entry["timeout_seconds"],
         )
         for seq, entry in enumerate(workflow, start=1)
     ]
@@ -97,10 +111,16 @@ def after_success(run: Run, step: Step) -> Step | None:
         if run.state == Run.State.COMPENSATING:
             return undo_steps(run)
         following = _first_pending(run, Step.Kind.DO)
-        return _release(following) if following else _succeed(run)
+        if following:
+            return _release(following)
+        _succeed(run)
+        return None
     _note_compensated(step)
     following = _first_pending(run, Step.Kind.COMPENSATE)
-    return _release(following) if following else _end_compensation(run)
+    if following:
+        return _release(following)
+    _end_compensation(run)
+    return None
 
 
 def after_failure(run: Run, step: Step, reason: str) -> Step | None:
@@ -131,7 +151,12 @@ def _succeed(run: Run) -> None:
         outputs: dict[str, Any] = {}
         for step in run.steps.filter(kind=Step.Kind.DO, state=Step.State.SUCCEEDED).order_by("seq"):
             outputs |= step.outputs
-        move(instance, ServiceInstance.State.ACTIVE, values={"outputs": outputs, "active_at": now}, run=str(run.pk))
+        move(
+            instance,
+            ServiceInstance.State.ACTIVE,
+            values={"outputs": outputs, "active_at": now},
+            run=str(run.pk),
+        )
     elif run.kind == Run.Kind.ROTATE:
         move(instance, ServiceInstance.State.ACTIVE, run=str(run.pk), because="new password")
 
@@ -143,7 +168,10 @@ def _put_secrets_in_force(step: Step) -> None:
         now = timezone.now()
         names = [secret.name for secret in fresh]
         Secret.objects.filter(
-            instance=step.run.instance_id, name__in=names, in_force_at__isnull=False, superseded_at__isnull=True
+            instance=step.run.instance_id,
+            name__in=names,
+            in_force_at__isnull=False,
+            superseded_at__isnull=True,
         ).update(superseded_at=now)
         Secret.objects.filter(pk__in=[secret.pk for secret in fresh]).update(in_force_at=now)
 
@@ -154,7 +182,9 @@ def undo_steps(run: Run) -> Step | None:
     Every step that was ever tried is undone, failed ones too: they may have left half a thing. Where a
     worker is still at one, its result calls this again.
     """
-    if run.steps.filter(kind=Step.Kind.DO, state__in=[Step.State.RUNNING, Step.State.POLLING], lease_token__isnull=False).exists():
+    if run.steps.filter(
+        kind=Step.Kind.DO, state__in=[Step.State.RUNNING, Step.State.POLLING], lease_token__isnull=False
+    ).exists():
         return None
     touched = list(
         run.steps.filter(kind=Step.Kind.DO, attempt__gt=0, undone_by__isnull=True)
@@ -162,13 +192,23 @@ def undo_steps(run: Run) -> Step | None:
         .order_by("-seq")
     )
     if not touched:
-        return _end_compensation(run)
+        _end_compensation(run)
+        return None
     undoing = [
         Step(
-            run=run, kind=Step.Kind.COMPENSATE, seq=seq, undoes=step, name=f"Undoing: {step.name}"[:80],
-            connector=step.connector, operation="rotate" if step.operation == "rotate" else "undo",
-            inputs=step.inputs, external_ref=step.external_ref, max_attempts=UNDO_ATTEMPTS,
-            timeout_seconds=30 * 86400, queue=step.queue, urgency=1,
+            run=run,
+            kind=Step.Kind.COMPENSATE,
+            seq=seq,
+            undoes=step,
+            name=f"Undoing: {step.name}"[:80],
+            connector=step.connector,
+            operation="rotate" if step.operation == "rotate" else "undo",
+            inputs=step.inputs,
+            external_ref=step.external_ref,
+            max_attempts=UNDO_ATTEMPTS,
+            timeout_seconds=30 * 86400,
+            queue=step.queue,
+            urgency=1,
         )
         for seq, step in enumerate(touched, start=1)
     ]
@@ -216,7 +256,12 @@ def cancel_run(run: Run, *, actor: Any) -> Run:
         | Q(state=Step.State.POLLING, lease_token__isnull=True)
     )
     for step in waiting.select_for_update():
-        move(step, Step.State.CANCELED, actor=actor, values={"finished_at": timezone.now(), "next_run_at": None})
+        move(
+            step,
+            Step.State.CANCELED,
+            actor=actor,
+            values={"finished_at": timezone.now(), "next_run_at": None},
+        )
     for task in ManualTask.objects.filter(step__run=run, state=ManualTask.State.OPEN):
         move(task, ManualTask.State.CANCELED, actor=actor)
     undo_steps(run)
@@ -231,6 +276,11 @@ def retry_run(run: Run, *, actor: Any) -> Run:
         raise Conflict("not-failed", "Only a run whose undoing failed can be tried again.")
     move(run, Run.State.COMPENSATING, actor=actor)
     for step in run.steps.filter(state=Step.State.COMPENSATION_FAILED).select_for_update():
-        move(step, Step.State.READY, actor=actor, values={"next_run_at": ClockTimestamp(), "attempt": 0, "deadline_at": None})
+        move(
+            step,
+            Step.State.READY,
+            actor=actor,
+            values={"next_run_at": ClockTimestamp(), "attempt": 0, "deadline_at": None},
+        )
         bell.ring(step.pk, step.queue)
     return run
