@@ -134,9 +134,7 @@ class Demo:
             self._announce(people)
             self._supervise()
         except KeyboardInterrupt:
-            say(
-                "\nStopping. Running work gets a few seconds to finish; a second Ctrl-C does not wait for it."
-            )
+            say("\nStopping. Running work gets a few seconds to finish; a second Ctrl-C does not wait for it.")
         finally:
             signal.signal(signal.SIGINT, self._be_quick)
             signal.signal(signal.SIGTERM, self._be_quick)
@@ -151,9 +149,7 @@ class Demo:
     def _prepare(self) -> str:
         """Bring up the servers and the data; return the list of demo people that seeding printed."""
         say(f"1/4  Starting PostgreSQL and Redis (data in {VAR}) ...")
-        self.servers, values = embedded.start(
-            ROOT, say=lambda line: say(f"     {line}"), die_with_parent=True
-        )
+        self.servers, values = embedded.start(ROOT, say=lambda line: say(f"     {line}"), die_with_parent=True)
         given = {name: value for name, value in os.environ.items() if value}
         settings = {
             "PORT": str(self.port),
@@ -187,15 +183,12 @@ class Demo:
         (VAR / "log" / f"{arguments[0]}.log").write_text(output)
         if process.returncode != 0:
             last = output.strip().splitlines()[-1:] or ["no message"]
-            raise EmbeddedError(
-                f"`manage.py {arguments[0]}` failed: {last[0]} (all of it: var/log/{arguments[0]}.log)"
-            )
+            raise EmbeddedError(f"`manage.py {arguments[0]}` failed: {last[0]} (all of it: var/log/{arguments[0]}.log)")
         return output
 
     def _start_children(self) -> None:
         say("4/4  Starting web, worker and beat (logs in var/log) ...")
-        for stale in (VAR / "run").glob("*.pid"):
-            stale.unlink()
+        self._remove_pid_files()  # of a run that was killed
         # The socket is open already, so that nobody takes the port meanwhile and a restart refuses nobody.
         socket_number = self.listener.fileno()
         web = ["gunicorn", "config.wsgi", "--bind", f"fd://{socket_number}"]
@@ -234,9 +227,7 @@ class Demo:
         for child in filter(Child.ended, self.children):
             raise EmbeddedError(f"The {child.name} process did not start: {last_lines(child.log, 1)}")
         if not self._answers("/readyz"):
-            raise EmbeddedError(
-                f"The web process did not answer within {READY_SECONDS} seconds: see var/log/web.log."
-            )
+            raise EmbeddedError(f"The web process did not answer within {READY_SECONDS} seconds: see var/log/web.log.")
         # The worker's first look at the database makes the last part ready; without it the demo still serves.
         wait_until(lambda: self._answers("/readyz?strict=1"), READY_SECONDS / 3)
         say(f"\nGreenlane is ready: {self.environment['PUBLIC_URL']}\n")
@@ -273,8 +264,13 @@ class Demo:
         for child in self.children:
             child.wait_for_end(max(0.0, end - time.monotonic()), lambda: self.hurry)
         self.listener.close()
+        self._remove_pid_files()
         embedded.stop(ROOT)
         say("Stopped.")
+
+    def _remove_pid_files(self) -> None:
+        for file in (VAR / "run").glob("*.pid"):
+            file.unlink(missing_ok=True)
 
 
 def listen() -> socket.socket:
@@ -290,14 +286,10 @@ def listen() -> socket.socket:
         try:
             return socket.create_server(("127.0.0.1", port), backlog=512)
         except OSError as error:
-            reason = error.strerror
+            reason = os.strerror(error.errno or 0)
     if text:
-        raise EmbeddedError(
-            f"Port {text} cannot be used ({reason}): give another one, as in `make demo PORT=8080`."
-        )
-    raise EmbeddedError(
-        f"No port from {FIRST_PORT} to {LAST_PORT} is free: give one, as in `make demo PORT=9000`."
-    )
+        raise EmbeddedError(f"Port {text} cannot be used ({reason}): give another one, as in `make demo PORT=8080`.")
+    raise EmbeddedError(f"No port from {FIRST_PORT} to {LAST_PORT} is free: give one, as in `make demo PORT=9000`.")
 
 
 def new_password() -> str:

@@ -96,9 +96,7 @@ def start(
 def find(root: Path) -> list[Server]:
     """Return the servers of a checkout that run now."""
     place = choose(root)
-    found = [
-        find_postgres(place, name) if "postgres" in name else find_redis(place, name) for name in ASKED_BY
-    ]
+    found = [find_postgres(place, name) if "postgres" in name else find_redis(place, name) for name in ASKED_BY]
     return [server for server in found if server]
 
 

@@ -56,9 +56,7 @@ class Place:
     def check_owner(self, data: Path) -> None:
         """Refuse data that another user made: the servers could not read them."""
         if data.stat().st_uid != (self.account.pw_uid if self.account else os.geteuid()):
-            raise EmbeddedError(
-                f"The data in {data} belong to another user: run this as that user, or reset them."
-            )
+            raise EmbeddedError(f"The data in {data} belong to another user: run this as that user, or reset them.")
 
     def can(self, mode: str, path: Path) -> bool:
         """Tell whether that user passes `test -<mode>` on the path (the system answers: ACLs count)."""
@@ -114,9 +112,7 @@ def _nobody() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
-        raise EmbeddedError(
-            "As root the embedded servers run as the user nobody, which is missing here."
-        ) from None
+        raise EmbeddedError("As root the embedded servers run as the user nobody, which is missing here.") from None
 
 
 def postgres_programs(place: Place) -> Path:

@@ -10,14 +10,13 @@ from pathlib import Path
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import Place, choose, postgres_programs
 from config.embedded.process import (
-    START_SECONDS,
     Server,
     end_orphans,
     plain_environment,
     running_pid,
     spawn,
     start_on_a_port,
-    wait_until,
+    still_serves,
 )
 from config.embedded.records import read_record, write_record
 
@@ -83,9 +82,7 @@ def start_postgres(
     make_postgres(place, name, throw_away=throw_away)
     data = place.folder(name) / "data"
     running = find_postgres(place, name)
-    if running:
-        if not wait_until(lambda: _is_ready(running), START_SECONDS):
-            raise EmbeddedError(f"PostgreSQL runs but does not become ready; see {place.log(name)}.")
+    if running and still_serves(running, _is_ready):
         return running
     end_orphans(data, "postgres")
     # What this file says is stale, since nothing works in the folder. Its process id may be another

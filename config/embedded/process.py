@@ -141,6 +141,13 @@ def _becomes_ready(server: Server, ready: Callable[[Server], bool]) -> bool:
     return not _has_ended(server.pid)
 
 
+def still_serves(server: Server, ready: Callable[[Server], bool]) -> bool:
+    """Wait until a server that was found is ready; False if it ends instead, as one that is just stopping does."""
+    if not wait_until(lambda: not server.alive() or ready(server), START_SECONDS):
+        raise EmbeddedError(f"{server} does not become ready.")
+    return server.alive()
+
+
 def spawn(place: Place, name: str, argv: list[str], *, text: str = "", death_signal: str = "") -> int:
     """Start a server with `text` on its input; return its process id.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.embedded.errors import EmbeddedError
 from config.embedded.place import Place, choose, redis_program
-from config.embedded.process import Server, end_orphans, running_pid, spawn, start_on_a_port
+from config.embedded.process import Server, end_orphans, running_pid, spawn, start_on_a_port, still_serves
 from config.embedded.records import read_record, write_record
 
 # Setting and user, by server. Greenlane's own has one user, the default one.
@@ -30,9 +30,7 @@ class NoRedisError(EmbeddedError):
     """There is no Redis server on this machine that can be used."""
 
 
-def start_redis(
-    root: Path, name: str = "redis", *, throw_away: bool = False, die_with_parent: bool = False
-) -> Server:
+def start_redis(root: Path, name: str = "redis", *, throw_away: bool = False, die_with_parent: bool = False) -> Server:
     """Start a Redis, or return the one that runs already.
 
     Raises NoRedisError where the machine has none, EmbeddedError otherwise, with a plain sentence.
@@ -50,7 +48,7 @@ def start_redis(
         raise NoRedisError("No Redis server was found: install redis-server, or set REDIS_URL.")
     _make(place, name)
     running = find_redis(place, name)
-    if running:
+    if running and still_serves(running, _answers):
         return running
     data = place.folder(name) / "data"
     end_orphans(data, "redis")
