@@ -107,7 +107,7 @@ class PersonManager(UserManager.from_queryset(PersonQuerySet)):  # type: ignore[
     """Makes people the way Django's commands expect it."""
 
 
-class Person(AbstractUser):  # type: ignore[django-manager-missing] (knox has no types)
+class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox has no types
     """One human who signs in, or a machine that a human answers for."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
