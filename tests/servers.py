@@ -36,9 +36,7 @@ def start_for_tests() -> dict[str, str]:
     """
     _remove_leftovers()
     root = _new_root()
-    _servers, values = embedded.start(
-        root, say=lambda _line: None, environ={}, throw_away=True, die_with_parent=True
-    )
+    _servers, values = embedded.start(root, say=lambda _line: None, environ={}, throw_away=True)
     values |= FIXED
     os.environ.update(values)
     return values

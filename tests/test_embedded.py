@@ -120,9 +120,7 @@ def test_what_is_delivered_lies_in_another_server_than_greenlanes_own(running):
     values = running[1]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         ask(
-            as_database(values["POSTGRESQL_BACKEND_URL"], "greenlane").replace(
-                "provisioner", "greenlane_app"
-            ),
+            as_database(values["POSTGRESQL_BACKEND_URL"], "greenlane").replace("provisioner", "greenlane_app"),
             "SELECT 1",
         )
     with pytest.raises(redis.AuthenticationError):
@@ -181,31 +179,27 @@ def test_starting_twice_gives_the_servers_that_run(root):
 
 
 def test_users_made_in_the_back_end_redis_outlive_a_restart(root):
-    server = embedded.start_redis(root, "backends/redis")
+    server = embedded.start_redis(root, "backends/redis", die_with_parent=True)
     with redis.Redis.from_url(server.url) as client:
-        client.acl_setuser(
-            "team", enabled=True, passwords=["+secret"], keys=["team:*"], commands=["+get", "+set"]
-        )
+        client.acl_setuser("team", enabled=True, passwords=["+secret"], keys=["team:*"], commands=["+get", "+set"])
         client.acl_save()
         client.set("team:key", "value")
     server.stop()
-    server = embedded.start_redis(root, "backends/redis")
-    with redis.Redis.from_url(
-        server.url.replace(server.url.split("//")[1].split("@")[0], "team:secret")
-    ) as client:
+    server = embedded.start_redis(root, "backends/redis", die_with_parent=True)
+    with redis.Redis.from_url(server.url.replace(server.url.split("//")[1].split("@")[0], "team:secret")) as client:
         assert client.get("team:key") == b"value"
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.get("other:key")
 
 
 def test_after_a_crash_with_a_stale_pid_file_postgresql_starts_again(root):
-    server = embedded.start_postgres(root)
+    server = embedded.start_postgres(root, die_with_parent=True)
     owner = server.urls["DATABASE_OWNER_URL"]
     ask(owner, "CREATE TABLE kept AS SELECT 42 AS answer")
     server.kill()
     pid_file = server.data / "postmaster.pid"
     assert pid_file.exists()
-    again = embedded.start_postgres(root)
+    again = embedded.start_postgres(root, die_with_parent=True)
     assert again.pid != server.pid
     assert ask(owner, "SELECT answer FROM kept") == [(42,)]
 
@@ -366,9 +360,7 @@ def test_a_second_demo_in_the_same_checkout_is_told_about_the_first(root):
     with demo_lock(root):
         records.update_env(root, {"PUBLIC_URL": "http://127.0.0.1:8001"})
         assert demo_pid(root) == os.getpid()
-        with pytest.raises(
-            embedded.EmbeddedError, match=r"runs already \(http://127.0.0.1:8001, process \d+\)"
-        ):
+        with pytest.raises(embedded.EmbeddedError, match=r"runs already \(http://127.0.0.1:8001, process \d+\)"):
             with demo_lock(root):
                 pass
     assert demo_pid(root) == 0
@@ -379,8 +371,7 @@ def test_servers_started_for_a_process_end_with_it_even_when_it_is_killed(root):
         import time
         from pathlib import Path
         from config import embedded
-        servers, _ = embedded.start(Path({str(root)!r}), say=lambda _: None, environ={{}}, throw_away=True,
-                                    die_with_parent=True)
+        servers, _ = embedded.start(Path({str(root)!r}), say=lambda _: None, environ={{}}, throw_away=True)
         print(*(server.port for server in servers), flush=True)
         time.sleep(60)
     """

@@ -62,7 +62,7 @@ def start(
         root: the checkout.
         say: gets one sentence for each thing done.
         environ: addresses set in it are used as they are.
-        throw_away: for tests: fast, not safe against power cuts.
+        throw_away: for tests: fast, not safe against power cuts; implies the next.
         die_with_parent: the servers end when the thread that calls this does.
 
     """

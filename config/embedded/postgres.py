@@ -74,7 +74,7 @@ def start_postgres(
     Args:
         root: the checkout; data lie under its `var/` (or where `place.choose` says).
         name: `postgres` (Greenlane's own) or `backends/postgres` (holds what is delivered).
-        throw_away: trade safety against power cuts for speed.
+        throw_away: for tests: not safe against power cuts but fast; implies the next.
         die_with_parent: the server ends when the thread that calls this does.
 
     """
@@ -93,7 +93,7 @@ def start_postgres(
 
     def launch(port: int) -> Server:
         argv = [program, "-D", str(data), *_options(options | {"port": str(port)})]
-        pid = spawn(place, name, argv, death_signal="INT" if die_with_parent else "")
+        pid = spawn(place, name, argv, death_signal="INT" if die_with_parent or throw_away else "")
         return _server(place, name, pid)
 
     return start_on_a_port(place, name, launch, _is_ready)

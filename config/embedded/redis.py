@@ -38,7 +38,7 @@ def start_redis(root: Path, name: str = "redis", *, throw_away: bool = False, di
     Args:
         root: the checkout; data lie under its `var/` (or where `place.choose` says).
         name: `redis` (Greenlane's own) or `backends/redis` (holds what is delivered).
-        throw_away: keep nothing on disk but the users.
+        throw_away: for tests: keep nothing on disk but the users; implies the next.
         die_with_parent: the server ends when the thread that calls this does.
 
     """
@@ -57,7 +57,7 @@ def start_redis(root: Path, name: str = "redis", *, throw_away: bool = False, di
         text = CONFIGURATION.format(port=port, data=data, appendonly="no" if throw_away else "yes")
         # The configuration comes on its input: nothing to see in the list of processes.
         argv = [str(program), "-"]
-        pid = spawn(place, name, argv, text=text, death_signal="TERM" if die_with_parent else "")
+        pid = spawn(place, name, argv, text=text, death_signal="TERM" if die_with_parent or throw_away else "")
         return _server(place, name, pid)
 
     return start_on_a_port(place, name, launch, _answers)
