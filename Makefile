@@ -14,8 +14,7 @@ PRODUCTION := env DEBUG=off PUBLIC_URL=https://greenlane.example ALLOWED_HOSTS=g
 .PHONY: help demo test test-browser lint format bench reset prepare prepare-dev
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
-		|| grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: prepare ## Run Greenlane here with a demo organization; PORT=8080 sets the port, Ctrl-C stops it
 	@exec $(PYTHON) -m config.demo

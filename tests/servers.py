@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ def start_for_tests() -> dict[str, str]:
     _remove_leftovers()
     root = _new_root()
     _servers, values = embedded.start(root, say=lambda _line: None, environ={}, throw_away=True)
+    if "REDIS_BACKEND_URL" not in values:
+        stop_for_tests()
+        sys.exit("The tests need a Redis server: install redis-server (6.2 or newer).")
     values |= FIXED
     os.environ.update(values)
     return values
