@@ -50,11 +50,12 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("i
 _MARKDOWN.validateLink = _only_our_schemes  # type: ignore[method-assign]  # the documented way to set it
 
 
-def _shift(token: Token) -> Token:
-    """Put headings below those of the page, which has one h1 and h2 for its sections."""
-    if token.type in {"heading_open", "heading_close"}:
-        token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
-    return token
+def _put_below_the_page(tokens: list[Token]) -> None:
+    """Number the headings from h3 without a gap: the page has one h1, and h2 for its sections."""
+    headings = [token for token in tokens if token.type in {"heading_open", "heading_close"}]
+    levels = sorted({token.tag for token in headings})
+    for token in headings:
+        token.tag = f"h{min(6, levels.index(token.tag) + 3)}"
 
 
 @register.filter
@@ -70,7 +71,8 @@ def markdown(text: str | None) -> SafeString:
 @lru_cache(maxsize=64)
 def _rendered(text: str) -> SafeString:
     """Render once: the texts of a published version never change, and long ones take milliseconds."""
-    tokens = [_shift(token) for token in _MARKDOWN.parse(text)]
+    tokens = _MARKDOWN.parse(text)
+    _put_below_the_page(tokens)
     html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
     safe = nh3.clean(
         html,

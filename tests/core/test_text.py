@@ -65,8 +65,12 @@ def test_headings_start_below_those_of_the_page():
     assert markdown("# Purpose\n\n## Limits\n\n###### Small print").split("\n")[:3] == [
         "<h3>Purpose</h3>",
         "<h4>Limits</h4>",
-        "<h6>Small print</h6>",
+        "<h5>Small print</h5>",
     ]
+
+
+def test_a_text_that_begins_with_a_second_level_leaves_no_gap():
+    assert markdown("## What you may do").startswith("<h3>")
 
 
 def test_a_link_leads_out_without_a_way_back():
