@@ -1,107 +1,22 @@
-"""What every route of the API shares: strict JSON in, problem+json out, pages by cursor."""
+"""Refusals as problem+json (RFC 9457), whatever raised them."""
 
-import json
 import logging
+import math
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404
-from rest_framework import exceptions, pagination, parsers, status
+from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from core.parameters.bounds import step
 from core.problems import Conflict, Invalid
 from core.states import IllegalMove
 from core.transactions import Busy, is_unreachable
 
 logger = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 256 * 1024
-MAX_DEPTH = 20
-
-
-class TooLarge(exceptions.APIException):
-    """The body is larger than any route takes."""
-
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
-    default_code = "too-large"
-
-
-class StrictJSONParser(parsers.BaseParser):
-    """JSON as RFC 8259 means it: one value a name, no NaN, nothing that the database cannot hold."""
-
-    media_type = "application/json"
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Give the parsed body. Raises ParseError or Invalid with the pointer of what is wrong."""
-        raw = stream.read(MAX_BODY_BYTES + 1)
-        if len(raw) > MAX_BODY_BYTES:
-            raise TooLarge
-        try:
-            value = json.loads(
-                raw.decode("utf-8"),
-                object_pairs_hook=_distinct,
-                parse_constant=_no_constant,
-                parse_int=_bounded_int,
-            )
-        except UnicodeDecodeError as error:
-            raise exceptions.ParseError("The body is not UTF-8.") from error
-        except (ValueError, RecursionError) as error:
-            raise exceptions.ParseError(f"The body is not valid JSON: {_first_line(error)}") from error
-        _check_text(value, "", 0)
-        if not isinstance(value, dict | list):
-            raise exceptions.ParseError("The body must be a JSON object.")
-        return value
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply."
-    return (str(error).splitlines() or ["?"])[0].encode("ascii", "backslashreplace").decode()[:200]
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name stands twice in one object.")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number.")
-
-
-def _bounded_int(digits: str) -> int:
-    if len(digits) > 40:  # noqa: PLR2004 (far beyond any number that a form takes)
-        raise ValueError("a number has too many digits.")
-    return int(digits)
-
-
-def _check_text(value: Any, pointer: str, depth: int) -> None:
-    """Refuse strings with NUL or lone surrogates, and nesting that no route needs."""
-    if depth > MAX_DEPTH:
-        raise exceptions.ParseError("The body is nested too deeply.")
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise Invalid({pointer or "": "This text has a character that cannot be stored."})
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
-                raise Invalid({pointer: "A name in this object has a character that cannot be stored."})
-            _check_text(item, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}", depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_text(item, f"{pointer}/{index}", depth + 1)
-
-
-class KeysetPagination(pagination.CursorPagination):
-    """Pages by next and previous: equally fast on the last page as on the first, and no total."""
-
-    ordering = ("-created_at", "-id")
-    page_size_query_param = "page_size"
-    max_page_size = 200
 
 
 class ProblemResponse(Response):
@@ -148,9 +63,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         return _retry_after(ProblemResponse(503, TITLES[503], str(error), code="busy"), error.retry_after)
     if isinstance(error, DatabaseError | InterfaceError) and is_unreachable(error):
         logger.error("The database cannot be reached: %s", error)
-        return _retry_after(
-            ProblemResponse(503, TITLES[503], "The database cannot be reached.", code="busy"), 2
-        )
+        return _retry_after(ProblemResponse(503, TITLES[503], "The database cannot be reached.", code="busy"), 2)
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is nothing here that you may see.")
     elif isinstance(error, PermissionDenied):
@@ -183,7 +96,7 @@ def _api_exception(error: exceptions.APIException) -> Response:
 
 def _retry_after(response: Response, seconds: float | None) -> Response:
     if seconds is not None:
-        response["Retry-After"] = str(max(1, int(seconds)))
+        response["Retry-After"] = str(max(1, math.ceil(seconds)))
     return response
 
 
@@ -192,11 +105,10 @@ def _pointers(detail: Any, pointer: str = "") -> list[tuple[str, str]]:
     if isinstance(detail, dict):
         found = []
         for name, inner in detail.items():
-            step = "" if name == "non_field_errors" else f"/{name}"
-            found += _pointers(inner, pointer + step)
+            found += _pointers(inner, pointer if name == "non_field_errors" else step(pointer, name))
         return found
     if isinstance(detail, list):
         if all(isinstance(item, str) for item in detail):
             return [(pointer, " ".join(str(item) for item in detail))]
-        return [pair for index, item in enumerate(detail) for pair in _pointers(item, f"{pointer}/{index}")]
+        return [pair for index, item in enumerate(detail) for pair in _pointers(item, step(pointer, index))]
     return [(pointer, str(detail))]

@@ -1,4 +1,4 @@
-"""Offerings and their versions. A published version is frozen, by the database too."""
+"""What exactly is promised: versions with their plans, prices and workflow. Frozen once published."""
 
 import uuid
 from typing import Any, ClassVar
@@ -6,28 +6,13 @@ from typing import Any, ClassVar
 import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from guardian.models import GroupObjectPermissionBase
 
-from accounts.models import Role
-from core.models import OrderedJSONField, StoredFile
-
-COLORS = [
-    ("compute", "Indigo"),
-    ("data", "Teal"),
-    ("storage", "Green"),
-    ("people", "Pink"),
-    ("network", "Blue"),
-    ("ai", "Amber"),
-]
-slug_format = RegexValidator(
-    r"\A[a-z][a-z0-9-]{1,48}[a-z0-9]\Z", "Use 3 to 50 lower-case letters, digits and hyphens."
-)
+from catalog.models.offerings import Offering
+from core.models import OrderedJSONField
 
 
 class Purpose(models.TextChoices):
@@ -47,109 +32,6 @@ class DataClass(models.TextChoices):
     INTERNAL = "internal", "Internal"
     CONFIDENTIAL = "confidential", "Confidential"
     RESTRICTED = "restricted", "Restricted"
-
-
-class Category(models.Model):
-    """One shelf of the catalog."""
-
-    slug = models.SlugField(unique=True)
-    name = models.CharField(max_length=60)
-    icon = models.SlugField(default="box", help_text="Name of an icon of the site's set.")
-    color = models.CharField(max_length=10, choices=COLORS, default="compute")
-    position = models.PositiveSmallIntegerField(default=0)
-
-    class Meta:
-        ordering: ClassVar = ["position", "name"]
-        verbose_name_plural = "categories"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class OfferingQuerySet(models.QuerySet["Offering"]):
-    """Offerings by who looks and who may order."""
-
-    def entitled(self, person: Any) -> "OfferingQuerySet":
-        """Those granted to one of the person's units, or to a unit that it lies within."""
-        if not person.is_active:
-            return self.none()
-        granted = OfferingGroupObjectPermission.objects.filter(
-            content_object=models.OuterRef("pk"), group__user=person, permission__codename="order_offering"
-        )
-        return self.filter(models.Exists(granted))
-
-    def orderable_by(self, person: Any) -> "OfferingQuerySet":
-        """Those that `person` may order now."""
-        return self.entitled(person).filter(
-            current_version__isnull=False, paused_reason="", retired_at__isnull=True
-        )
-
-    def visible_to(self, person: Any) -> "OfferingQuerySet":
-        """What he may order, and what was paused under him; curators, owners and auditors see all."""
-        if not person.is_active:
-            return self.none()
-        if person.is_superuser or person.roles & {
-            Role.IT_ADMIN,
-            Role.AUDITOR,
-            Role.CHECKPOINT_REVIEWER,
-            Role.PLATFORM_ADMIN,
-        }:
-            return self
-        shown = self.entitled(person).filter(current_version__isnull=False, retired_at__isnull=True)
-        return shown | self.filter(service_owner=person) if Role.SERVICE_OWNER in person.roles else shown
-
-
-class Offering(models.Model):
-    """One service in the catalog; what exactly is promised stands in its published version."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    slug = models.CharField(max_length=50, unique=True, validators=[slug_format])
-    category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="offerings")
-    icon = models.SlugField(blank=True, help_text="Name of an icon of the site's set; empty: the category's.")
-    picture = models.ForeignKey(StoredFile, on_delete=models.SET_NULL, null=True, blank=True, editable=False)
-    service_owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="owned_offerings"
-    )
-    current_version = models.OneToOneField(
-        "OfferingVersion", on_delete=models.PROTECT, null=True, editable=False, related_name="current_of"
-    )
-    # An entitled person's default order needs no approval; set when a version or policy changes.
-    pre_authorized = models.BooleanField(default=True, editable=False)
-    paused_reason = models.CharField(max_length=300, blank=True, editable=False)
-    retired_at = models.DateTimeField(null=True, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    # Copied from the published version, so that the grid and the search need no other table.
-    name = models.CharField(max_length=80, editable=False)
-    summary = models.CharField(max_length=200, editable=False, blank=True)
-    from_price = models.DecimalField(max_digits=16, decimal_places=6, null=True, editable=False)
-    from_kind = models.CharField(max_length=10, blank=True, editable=False)
-    currency = models.CharField(max_length=3, blank=True, editable=False)
-    search_text = models.TextField(blank=True, editable=False)
-    search = SearchVectorField(null=True, editable=False)
-
-    objects = OfferingQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["name", "slug"]
-        permissions: ClassVar = [("order_offering", "May order this offering")]
-        indexes: ClassVar = [
-            GinIndex(fields=["search"], name="offering_search"),
-            GinIndex(fields=["search_text"], opclasses=["gin_trgm_ops"], name="offering_typos"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name or self.slug
-
-    @property
-    def shown_icon(self) -> str:
-        """Its own icon or its category's."""
-        return self.icon or self.category.icon
-
-
-class OfferingGroupObjectPermission(GroupObjectPermissionBase):
-    """One entitlement: the people of a business unit may order an offering."""
-
-    content_object = models.ForeignKey(Offering, on_delete=models.CASCADE)
 
 
 FROZEN = pgtrigger.Trigger(
@@ -193,7 +75,7 @@ def _frozen_with(version_of_row: str, besides: str = "") -> pgtrigger.Trigger:
                 RAISE EXCEPTION 'a published version is frozen';
             END IF;
             RETURN changed;
-        """,
+        """,  # noqa: S608 (column names of this file, nothing from outside)
     )
 
 
@@ -255,9 +137,7 @@ class OfferingVersion(models.Model):
     )
     # Everyone who changed the draft; none of them may publish it.
     author_ids = ArrayField(models.UUIDField(), default=list, editable=False)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", editable=False
-    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     published_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, editable=False
@@ -274,9 +154,7 @@ class OfferingVersion(models.Model):
         verbose_name = "version"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["offering", "number"], name="version_numbers"),
-            models.UniqueConstraint(
-                fields=["offering"], condition=Q(state="draft"), name="one_draft_an_offering"
-            ),
+            models.UniqueConstraint(fields=["offering"], condition=Q(state="draft"), name="one_draft_an_offering"),
             models.UniqueConstraint(
                 fields=["offering"], condition=Q(state="published"), name="one_published_an_offering"
             ),
@@ -314,9 +192,7 @@ class Plan(models.Model):
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="plans")
     slug = models.CharField(
         max_length=50,
-        validators=[
-            RegexValidator(r"\A[a-z0-9][a-z0-9-]{0,48}\Z", "Use lower-case letters, digits and hyphens.")
-        ],
+        validators=[RegexValidator(r"\A[a-z0-9][a-z0-9-]{0,48}\Z", "Use lower-case letters, digits and hyphens.")],
     )
     name = models.CharField(max_length=60)
     description = models.CharField(max_length=200, blank=True)
@@ -357,9 +233,7 @@ class Price(models.Model):
             models.UniqueConstraint(fields=["plan", "kind", "unit"], name="one_price_a_kind"),
             models.CheckConstraint(condition=Q(amount__gte=0), name="price_is_not_negative"),
         ]
-        triggers: ClassVar = [
-            _frozen_with("(SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id)")
-        ]
+        triggers: ClassVar = [_frozen_with("(SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id)")]
 
     def __str__(self) -> str:
         return f"{self.amount.normalize():f} {self.currency} {self.get_kind_display().lower()}"
@@ -374,18 +248,14 @@ class WorkflowStep(models.Model):
 
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="workflow_steps")
     position = models.PositiveSmallIntegerField(default=0)
-    name = models.CharField(
-        max_length=80, help_text="As the person who ordered reads it: “Creating the database”."
-    )
+    name = models.CharField(max_length=80, help_text="As the person who ordered reads it: “Creating the database”.")
     connector = models.CharField(max_length=40)
     operation = models.CharField(max_length=10, choices=Operation, default=Operation.START)
     inputs = models.JSONField(default=dict, blank=True)
     timeout_seconds = models.PositiveIntegerField(
         default=600, validators=[MinValueValidator(1), MaxValueValidator(90 * 86400)]
     )
-    max_attempts = models.PositiveSmallIntegerField(
-        default=5, validators=[MinValueValidator(1), MaxValueValidator(50)]
-    )
+    max_attempts = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(50)])
 
     class Meta:
         ordering: ClassVar = ["version", "position", "id"]
@@ -393,18 +263,3 @@ class WorkflowStep(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class OfferingFigures(models.Model):
-    """How long an offering took lately, measured; written by the layers that deliver."""
-
-    offering = models.OneToOneField(
-        Offering, on_delete=models.CASCADE, primary_key=True, related_name="figures"
-    )
-    usual_seconds = models.FloatField(null=True)
-    p95_seconds = models.FloatField(null=True)
-    delivered = models.PositiveIntegerField(default=0)
-    updated_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"{self.offering_id}: {self.usual_seconds} s"
