@@ -4,12 +4,15 @@ Terms follow the Open Service Broker API: `start` provisions, `last_operation` a
 `undo` deprovisions, `describe` fetches what is there.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+logger = logging.getLogger(__name__)
 
 MAX_LINES = 50
 # No network call lasts longer; what takes more is polled (seconds, by a monotonic clock).
@@ -82,7 +85,10 @@ class Lease:
         """Stop whatever call is under way."""
         self.lost = True
         for cancel in tuple(self._cancelers):
-            cancel()
+            try:
+                cancel()
+            except Exception as error:  # noqa: BLE001 (any client's error: the call is over in any case)
+                logger.warning("A call could not be canceled: %s", error)
 
     @contextmanager
     def cancel_by(self, cancel: Callable[[], object]) -> Iterator[None]:
@@ -111,6 +117,10 @@ class Call:
     secrets: dict[str, str]
     external_ref: str
     lease: Lease
+    # The step's name, as the person who ordered reads it.
+    step_name: str = ""
+    # For `undo`: whether what is to be undone had come to its end.
+    was_done: bool = True
     lines: list[str] = field(default_factory=list)
     _ends_at: float = field(default_factory=lambda: time.monotonic() + CALL_SECONDS)
 

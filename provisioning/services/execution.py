@@ -84,7 +84,12 @@ def _ask(step: Step, call: Call) -> Answer:
     back_end = connector(step.connector)
     if step.state == Step.State.POLLING:
         return back_end.last_operation(call)
-    operations = {"start": back_end.start, "undo": back_end.undo, "describe": back_end.describe, "rotate": back_end.rotate}
+    operations = {
+        "start": back_end.start,
+        "undo": back_end.undo,
+        "describe": back_end.describe,
+        "rotate": back_end.rotate,
+    }
     return operations[step.operation](call)
 
 
@@ -95,7 +100,7 @@ def _call_for(step: Step, lease: Lease) -> Call:
         operation=step.operation,
         attempt=step.attempt,
         idempotency_key=step.idempotency_key,
-        fencing_token=step.lease_token or 0,
+        fencing_token=claims.token_of(step),
         instance_id=run.instance_id,
         instance_name=run.instance.name,
         inputs={**_limits_for(step, run), **step.inputs},
@@ -104,6 +109,8 @@ def _call_for(step: Step, lease: Lease) -> Call:
         secrets=_secrets_for(step),
         external_ref=step.external_ref,
         lease=lease,
+        step_name=step.name,
+        was_done=step.undoes is None or step.undoes.state == Step.State.SUCCEEDED,
     )
 
 
@@ -123,7 +130,9 @@ def _earlier_outputs(step: Step) -> dict[str, object]:
 
 def _secrets_for(step: Step) -> dict[str, str]:
     """The passwords to set: the step's own, or else those in force."""
-    rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by("created_at")
+    rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by(
+        "created_at"
+    )
     own = [row for row in rows if row.step_id == step.pk]
     chosen = own or [row for row in rows if row.in_force_at is not None]
     return {row.name: secrets.decrypt(row.ciphertext, bound_to=row.pk) for row in chosen}
@@ -159,7 +168,7 @@ def _keep(step: Step, lease: Lease, stop: threading.Event) -> None:
 
 def _renewed(step: Step, lease: Lease) -> bool:
     try:
-        if not claims.renew(step.pk, step.lease_token or 0):
+        if not claims.renew(step.pk, claims.token_of(step)):
             lease.lose()
             return False
     except (DatabaseError, InterfaceError) as error:
