@@ -59,3 +59,9 @@ def keep_cost_centers(person: Any, cost_center: Any = None) -> bool:
 def own(person: Any, other: Any = None) -> bool:
     """Everyone for himself."""
     return other is not None and person.pk == (getattr(other, "user_id", None) or other.pk)
+
+
+@rule("core.view_event", "axes.view_accessattempt")
+def reads_the_trail(person: Any, row: Any = None) -> bool:
+    """Auditors and platform admins read what everybody did, and who failed to sign in."""
+    return has_role(person, Role.AUDITOR, Role.PLATFORM_ADMIN)

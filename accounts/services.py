@@ -5,13 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F
 
 from accounts.models import STAFF_ROLES, ApiToken, BusinessUnit, CostCenter, Membership, Person, Role, Scope
 from core import events
 from core.permissions import require
-from core.problems import Invalid
+from core.problems import Conflict, Invalid
 
 MAX_TOKEN_AGE = timedelta(days=366)
 
@@ -23,9 +24,7 @@ def create_unit(*, slug: str, name: str, parent: BusinessUnit | None = None, act
     unit = BusinessUnit.objects.create(
         slug=slug, name=name, parent=parent, group=Group.objects.create(name=f"unit:{slug}")
     )
-    events.record(
-        "businessunit.created", unit, actor=actor, slug=slug, parent=parent.slug if parent else None
-    )
+    events.record("businessunit.created", unit, actor=actor, slug=slug, parent=parent.slug if parent else None)
     return unit
 
 
@@ -39,9 +38,7 @@ def change_unit(unit: BusinessUnit, *, name: str, parent: BusinessUnit | None, a
     unit.save(update_fields=["name", "parent"])
     for person in Person.objects.filter(unit__in=_below(unit)):
         _join_groups(person)
-    events.record(
-        "businessunit.changed", unit, actor=actor, name=name, parent=parent.slug if parent else None
-    )
+    events.record("businessunit.changed", unit, actor=actor, name=name, parent=parent.slug if parent else None)
     return unit
 
 
@@ -61,9 +58,7 @@ def create_person(
 ) -> Person:
     """Add a person who belongs to `unit`; without `password` he cannot sign in by one."""
     require(actor, "accounts.add_person")
-    person = Person.objects.create_user(
-        username=username, email=email, password=password, name=name, unit=unit
-    )
+    person = Person.objects.create_user(username=username, email=email, password=password, name=name, unit=unit)
     _join_groups(person)
     events.record("person.created", person, actor=actor, username=username, unit=unit.slug if unit else None)
     return person
@@ -186,6 +181,24 @@ def change_password(person: Person, password: str, *, actor: Any) -> None:
 
 
 @transaction.atomic
+def set_password(person: Person, password: str, *, actor: Any) -> None:
+    """Set the password of somebody who lost it; his sessions and tokens end.
+
+    Raises Conflict for one's own, which is changed with the old one, and PermissionDenied where somebody
+    would gain the rights of a superuser that he is not himself.
+    """
+    require(actor, "accounts.change_person", person)
+    if actor.pk == person.pk:
+        raise Conflict("own-password", "Change your own password on your profile page.")
+    if person.is_superuser and not actor.is_superuser:
+        raise PermissionDenied("Only a superuser sets the password of a superuser.")
+    person.set_password(password)
+    person.save(update_fields=["password"])
+    _end_sessions_and_tokens(person)
+    events.record("person.password_set", person, actor=actor)
+
+
+@transaction.atomic
 def create_token(
     person: Person, *, label: str, scopes: Iterable[str], expires_in: timedelta, actor: Any
 ) -> tuple[ApiToken, str]:
@@ -209,9 +222,7 @@ def create_token(
         scopes=chosen,
         credentials_version=person.credentials_version,
     )
-    events.record(
-        "apitoken.created", person, actor=actor, token=str(token.id), label=token.label, scopes=chosen
-    )
+    events.record("apitoken.created", person, actor=actor, token=str(token.id), label=token.label, scopes=chosen)
     return token, text
 
 

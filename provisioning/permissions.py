@@ -34,7 +34,13 @@ def sees_tasks(person: Any, task: Any = None) -> bool:
     return has_role(person, Role.IT_ADMIN, Role.SERVICE_OWNER, Role.PLATFORM_ADMIN, Role.AUDITOR)
 
 
-@rule("provisioning.view_run", "provisioning.view_step", "provisioning.view_serviceinstance")
+@rule(
+    "provisioning.view_run",
+    "provisioning.view_step",
+    "provisioning.view_stepattempt",
+    "provisioning.view_stepline",
+    "provisioning.view_serviceinstance",
+)
 def watches(person: Any, row: Any = None) -> bool:
     """Those who run or audit the platform."""
     return has_role(person, Role.IT_ADMIN, Role.AUDITOR, Role.PLATFORM_ADMIN, Role.SERVICE_OWNER)

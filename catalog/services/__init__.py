@@ -1,5 +1,6 @@
 """The verbs of the catalog: what a version costs, and how one comes to be."""
 
+from catalog.services.categories import save_category
 from catalog.services.curation import (
     add_offering,
     change_offering,
@@ -39,6 +40,7 @@ __all__ = [
     "resume",
     "retire",
     "retire_plan",
+    "save_category",
     "save_draft",
     "save_part",
     "set_picture",
