@@ -9,6 +9,8 @@ import pytest
 import redis
 from django.conf import settings
 from psycopg2 import extensions, sql
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from provisioning.connectors.names import name_for
 
@@ -106,6 +108,7 @@ class RedisServer:
             username=outputs["username"],
             password=password,
             decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
         )
 
     def use(self, outputs, password):
