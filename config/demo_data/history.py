@@ -1,0 +1,407 @@
+"""What was ordered in the months before: told as a table, one line an order."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MINUTE, HOUR = 60.0, 3_600.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """One order of the past.
+
+    `days_ago` and `at` (UTC) say when it was placed, `took` how many seconds its delivery lasted, and `kept`
+    for how many days the service was used (None: it still is). `ended` is the order's last state; "open"
+    is one that waits for a person, placed `hours_ago`.
+    """
+
+    name: str
+    who: str
+    plan: str
+    cost_center: str
+    purpose: str
+    data: str
+    days_ago: int = 0
+    at: str = "09:00"
+    took: float = 1.0
+    kept: int | None = None
+    ended: str = "completed"
+    hours_ago: float = 0.0
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+def _machine(who: str, *lines: tuple[str, str, str, str, str, int, str, float, int]) -> tuple[Past, ...]:
+    """Describe services that machines delivered: all of them were used for a while and removed again."""
+    return tuple(
+        Past(name, who, plan, account, purpose, data, days_ago, at, took, kept)
+        for name, plan, account, purpose, data, days_ago, at, took, kept in lines
+    )
+
+
+POSTGRESQL, POSTGRESQL_MEDIUM = "postgresql-database/small", "postgresql-database/medium"
+REDIS, GIT = "redis-namespace/small", "git-repository/small"
+
+BY_MACHINE = (
+    *_machine(
+        "business",
+        ("brand-survey", POSTGRESQL, "4200", "analytics", "internal", 171, "08:42", 1.31, 60),
+        ("brand-templates", GIT, "4100", "office", "internal", 163, "13:05", 0.82, 90),
+        ("webinar-signups", POSTGRESQL, "4100", "production", "confidential", 149, "09:17", 1.24, 35),
+        ("landing-page-cache", REDIS, "4100", "production", "public", 140, "10:51", 0.71, 80),
+        ("newsletter-statistics", POSTGRESQL_MEDIUM, "4100", "analytics", "internal", 122, "14:20", 1.42, 60),
+        ("fair-leads", POSTGRESQL, "4100", "production", "confidential", 101, "07:58", 1.19, 45),
+        ("campaign-scripts", GIT, "4100", "development", "internal", 84, "12:33", 0.91, 60),
+        ("loyalty-trial", POSTGRESQL, "4200", "test", "internal", 70, "15:46", 1.28, 21),
+        ("countdown-counters", REDIS, "4100", "production", "public", 58, "09:09", 0.66, 30),
+        ("event-registration", POSTGRESQL, "4100", "production", "confidential", 47, "11:12", 1.22, 31),
+        ("price-comparison", POSTGRESQL, "4200", "analytics", "internal", 33, "08:30", 1.37, 20),
+        ("newsletter-drafts", GIT, "4100", "office", "internal", 26, "16:02", 0.88, 18),
+        ("poll-results", POSTGRESQL, "4100", "test", "public", 12, "10:24", 1.26, 5),
+    ),
+    *_machine(
+        "business2",
+        ("alloy-samples", POSTGRESQL_MEDIUM, "5200", "production", "confidential", 176, "07:45", 1.36, 120),
+        ("spectra-tools", GIT, "5200", "development", "internal", 166, "09:31", 0.86, 110),
+        ("furnace-log", POSTGRESQL, "5200", "production", "internal", 152, "08:08", 1.20, 100),
+        ("lab-job-queue", REDIS, "5300", "production", "internal", 133, "13:40", 0.69, 60),
+        ("titration-results", POSTGRESQL, "5200", "analytics", "internal", 118, "10:15", 1.33, 50),
+        ("feature-cache", REDIS, "5300", "development", "internal", 92, "14:55", 0.73, 40),
+        ("model-registry", POSTGRESQL_MEDIUM, "5300", "development", "internal", 75, "09:02", 1.39, 45),
+        ("lab-notebooks", GIT, "5300", "analytics", "internal", 61, "11:27", 0.93, 40),
+        ("sensor-archive", POSTGRESQL_MEDIUM, "5200", "analytics", "confidential", 44, "08:19", 1.45, 30),
+        ("furnace-control", GIT, "5200", "development", "internal", 29, "15:10", 0.84, 20),
+        ("training-runs", POSTGRESQL, "5300", "test", "internal", 17, "09:48", 1.25, 9),
+    ),
+)
+
+BY_PEOPLE = (
+    Past(
+        "laptop-keller",
+        "business",
+        "laptop/medium",
+        "4100",
+        "office",
+        "internal",
+        159,
+        "08:12",
+        27.5 * HOUR,
+        outputs={"serial_number": "MB-16-20418", "collect_at": "Service desk, building 2"},
+        parameters={"keyboard": "de", "accessories": ["dock", "monitor"]},
+    ),
+    Past(
+        "laptop-wei",
+        "business2",
+        "laptop/medium",
+        "5300",
+        "analytics",
+        "confidential",
+        145,
+        "09:26",
+        22.0 * HOUR,
+        outputs={"serial_number": "MB-16-20455", "collect_at": "Service desk, building 2"},
+        parameters={"accessories": ["dock"]},
+    ),
+    Past(
+        "laptop-working-student",
+        "business2",
+        "laptop/small",
+        "5200",
+        "development",
+        "internal",
+        52,
+        "10:40",
+        25.2 * HOUR,
+        outputs={"serial_number": "MB-14-31107", "collect_at": "Service desk, building 5"},
+    ),
+    Past(
+        "laptop-new-colleague",
+        "business",
+        "laptop/small",
+        "4100",
+        "office",
+        "internal",
+        38,
+        "13:15",
+        20.6 * HOUR,
+        outputs={"serial_number": "MB-14-31162", "collect_at": "Service desk, building 2"},
+        parameters={"accessories": ["headset"]},
+    ),
+    Past(
+        "layout-license",
+        "business",
+        "software-license/small",
+        "4100",
+        "production",
+        "internal",
+        80,
+        "09:50",
+        2.4 * HOUR,
+        outputs={"licensed_account": "maria.keller@meridian.example"},
+    ),
+    Past(
+        "summer-events",
+        "business",
+        "shared-mailbox/small",
+        "4100",
+        "office",
+        "internal",
+        128,
+        "08:55",
+        48 * MINUTE,
+        70,
+        outputs={"mail_address": "summer-events@meridian.example"},
+        parameters={"senders": "everyone"},
+    ),
+    Past(
+        "lab-orders",
+        "business2",
+        "shared-mailbox/small",
+        "5200",
+        "office",
+        "internal",
+        77,
+        "14:05",
+        75 * MINUTE,
+        60,
+        outputs={"mail_address": "lab-orders@meridian.example"},
+    ),
+    Past(
+        "photo-archive",
+        "business",
+        "file-share/medium",
+        "4100",
+        "production",
+        "internal",
+        86,
+        "10:10",
+        3.1 * HOUR,
+        70,
+        outputs={"path": "//files/marketing/photo-archive"},
+        parameters={"size": 400, "snapshots": "month"},
+    ),
+    Past(
+        "spectrometer-raw-data",
+        "business2",
+        "file-share/small",
+        "5200",
+        "analytics",
+        "confidential",
+        66,
+        "07:52",
+        2.7 * HOUR,
+        50,
+        outputs={"path": "//files/research/spectrometer-raw-data"},
+        parameters={"size": 1200},
+    ),
+    Past(
+        "fair.meridian.example",
+        "business",
+        "dns-record/medium",
+        "4100",
+        "production",
+        "public",
+        99,
+        "09:33",
+        52 * MINUTE,
+        45,
+        outputs={"record": "fair.meridian.example CNAME www.meridian.example"},
+    ),
+    Past(
+        "instruments.meridian.example",
+        "business2",
+        "dns-record/small",
+        "5200",
+        "production",
+        "internal",
+        41,
+        "11:20",
+        38 * MINUTE,
+        30,
+        outputs={"record": "instruments.meridian.example CNAME lab-gateway.meridian.example"},
+        parameters={"target": "lab-gateway.meridian.example"},
+    ),
+    Past(
+        "guest-photographer",
+        "business",
+        "guest-account/small",
+        "4100",
+        "office",
+        "public",
+        62,
+        "08:20",
+        65 * MINUTE,
+        14,
+        outputs={"sign_in_name": "guest-photographer", "ends_on": "After 14 days"},
+        parameters={"days": 14},
+    ),
+    Past(
+        "guest-visiting-scientist",
+        "business2",
+        "guest-account/medium",
+        "5300",
+        "development",
+        "internal",
+        55,
+        "09:05",
+        90 * MINUTE,
+        45,
+        outputs={"sign_in_name": "guest-scientist", "ends_on": "After 45 days"},
+        parameters={"days": 45},
+    ),
+    Past(
+        "instrument-upload",
+        "business2",
+        "firewall-opening/small",
+        "5200",
+        "production",
+        "internal",
+        48,
+        "13:30",
+        6.5 * HOUR,
+        30,
+        outputs={"policy_section": "4.2 Lab to outside", "rule_number": "FW-2207"},
+        parameters={"from_zone": "lab"},
+    ),
+    Past(
+        "simulation-node",
+        "business2",
+        "linux-virtual-machine/medium",
+        "5300",
+        "development",
+        "internal",
+        72,
+        "08:48",
+        3.8 * HOUR,
+        50,
+        outputs={"host_name": "sim-node-01.meridian.example", "address": "10.20.4.31"},
+        parameters={"disk": 200},
+    ),
+)
+
+NOT_DELIVERED = (
+    Past(
+        "partner-portal",
+        "business",
+        POSTGRESQL_MEDIUM,
+        "4100",
+        "test",
+        "internal",
+        109,
+        "10:05",
+        64.0,
+        ended="failed",
+        why="The PostgreSQL server cannot be reached.",
+    ),
+    Past(
+        "calibration-data",
+        "business2",
+        POSTGRESQL,
+        "5200",
+        "analytics",
+        "internal",
+        109,
+        "10:07",
+        61.0,
+        ended="failed",
+        why="The PostgreSQL server cannot be reached.",
+    ),
+    Past(
+        "laptop-trainee",
+        "business",
+        "laptop/small",
+        "4200",
+        "office",
+        "internal",
+        90,
+        "14:30",
+        2.2 * HOUR,
+        ended="canceled",
+    ),
+    Past(
+        "plant-dashboard",
+        "business2",
+        "firewall-opening/medium",
+        "5300",
+        "production",
+        "internal",
+        35,
+        "09:15",
+        40 * MINUTE,
+        ended="canceled",
+    ),
+    Past(
+        "photo-license",
+        "business",
+        "software-license/medium",
+        "4200",
+        "production",
+        "internal",
+        21,
+        "11:45",
+        ended="denied",
+        why="This needs $59.00 a month; cost center 4200 had $41.50 a month left.",
+    ),
+    Past(
+        "simulation-cluster",
+        "business2",
+        "linux-virtual-machine/medium",
+        "5200",
+        "development",
+        "internal",
+        14,
+        "08:25",
+        ended="denied",
+        why="This needs $144.00 a month; cost center 5200 had $96.00 a month left.",
+        parameters={"disk": 500},
+    ),
+)
+
+OPEN = (
+    Past(
+        "laptop-intern",
+        "business2",
+        "laptop/small",
+        "5200",
+        "development",
+        "internal",
+        hours_ago=29.0,
+        ended="open",
+        parameters={"keyboard": "uk", "accessories": ["monitor", "headset"]},
+    ),
+    Past(
+        "press-inquiries",
+        "business",
+        "shared-mailbox/small",
+        "4100",
+        "office",
+        "internal",
+        hours_ago=5.5,
+        ended="open",
+        parameters={"senders": "everyone"},
+    ),
+    Past(
+        "autumn.meridian.example",
+        "business",
+        "dns-record/medium",
+        "4100",
+        "production",
+        "public",
+        hours_ago=1.4,
+        ended="open",
+    ),
+    Past(
+        "guest-auditor",
+        "business2",
+        "guest-account/small",
+        "5300",
+        "office",
+        "internal",
+        hours_ago=0.7,
+        ended="open",
+        parameters={"days": 5},
+    ),
+)
+
+HISTORY = BY_MACHINE + BY_PEOPLE + NOT_DELIVERED + OPEN

@@ -1,0 +1,194 @@
+"""The demo organization: complete, repeatable, and fit to be ordered from."""
+
+import io
+
+import pytest
+from django.apps import apps
+from django.contrib.auth import authenticate
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.test import RequestFactory
+
+import accounts.services as accounts
+import orders.services as orders
+import provisioning.services as provisioning
+from accounts.models import CostCenter, Person, Role
+from catalog.models import Offering
+from config.demo_data.history import HISTORY
+from config.demo_data.people import PEOPLE
+from core.models import Event
+from orders.models import Order
+from provisioning.models import ManualTask, Step
+
+PASSWORD = "a-demo-password-for-tests"
+REAL = ["postgresql-database", "redis-namespace", "git-repository", "laptop"]
+
+
+def seed():
+    output = io.StringIO()
+    call_command("seed_demo", stdout=output)
+    return output.getvalue()
+
+
+def signs_in(username, password):
+    """Ask all sign-in backends, as the page does."""
+    return authenticate(RequestFactory().post("/"), username=username, password=password)
+
+
+def lose(table, column, value):
+    """Delete rows of an append-only table, as only its owner can."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        cursor.execute(f"DELETE FROM {table} WHERE {column} = %s", [value])
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+def counts():
+    return {model._meta.label: model._default_manager.count() for model in apps.get_models()}
+
+
+@pytest.fixture
+def demo(db, settings):
+    settings.DEMO_PASSWORD = PASSWORD
+    return seed()
+
+
+def test_a_second_run_changes_nothing(demo):
+    before = counts()
+    hashes = list(Person.objects.order_by("pk").values_list("password", "credentials_version"))
+    assert seed() == demo
+    assert counts() == before
+    assert list(Person.objects.order_by("pk").values_list("password", "credentials_version")) == hashes
+
+
+def test_every_demo_person_can_sign_in_with_the_printed_password(demo):
+    for entry in PEOPLE:
+        assert entry.username in demo
+        person = signs_in(entry.username, PASSWORD)
+        assert person is not None, entry.username
+        assert person.is_superuser == (entry.username == "admin")
+    assert demo.count(PASSWORD) == len(PEOPLE)
+
+
+def test_every_role_but_the_superusers_is_somebodys(demo):
+    held = set(Person.objects.values_list("memberships__role", flat=True))
+    assert set(Role.values) - held == {Role.PLATFORM_ADMIN}
+
+
+def test_people_of_two_units_order_on_their_own_cost_centers(demo):
+    def usable(name):
+        people = CostCenter.objects.usable_by(Person.objects.get(username=name))
+        return sorted(people.values_list("code", flat=True))
+
+    assert usable("business") == ["4100", "4200"]
+    assert usable("business2") == ["5200", "5300"]
+    assert CostCenter.objects.get(code="4100").owner.username == "owner"
+    assert CostCenter.objects.count() == 6
+
+
+def test_twelve_offerings_stand_in_five_categories_and_entitlements_differ(demo):
+    assert Offering.objects.filter(current_version__isnull=False).count() == 12
+    assert Offering.objects.values("category").distinct().count() == 5
+    sees = {
+        name: set(
+            Offering.objects.visible_to(Person.objects.get(username=name)).values_list("slug", flat=True)
+        )
+        for name in ("business", "business2")
+    }
+    assert sees["business"] - sees["business2"] == {"software-license"}
+    assert sees["business2"] - sees["business"] == {"linux-virtual-machine"}
+
+
+@pytest.mark.parametrize("plan", ["small", "medium"])
+def test_what_is_really_delivered_can_be_ordered_without_touching_the_form(demo, plan):
+    business = Person.objects.get(username="business")
+    for slug in REAL:
+        version = Offering.objects.get(slug=slug).current_version
+        wanted = orders.Wanted(
+            plan=f"{slug}/{plan}",
+            name=f"my-{slug}",
+            cost_center="4100",
+            parameters={},
+            terms_hash=version.terms_hash,
+            purpose="development",
+            data_classification="internal",
+        )
+        assert orders.place(wanted, actor=business).order.state == "fulfilling"
+
+
+def test_every_field_of_every_form_has_a_default(demo):
+    for offering in Offering.objects.select_related("current_version"):
+        form = offering.current_version.promised["form"]
+        assert all("default" in field for field in form["properties"].values()), offering.slug
+
+
+def test_every_real_offering_has_its_times_measured_from_history(demo):
+    for slug in REAL:
+        figures = Offering.objects.get(slug=slug).figures
+        assert figures.delivered > 0
+        assert figures.usual_seconds > 0
+
+
+def test_past_orders_ended_in_every_way_and_none_is_due_to_a_worker(demo):
+    assert Order.objects.count() == len(HISTORY)
+    states = set(Order.objects.values_list("state", flat=True))
+    assert states == {"completed", "failed", "canceled", "denied", "fulfilling"}
+    assert not Step.objects.filter(state__in=Step.WORKABLE).exists()
+
+
+def test_past_orders_are_numbered_in_the_order_of_their_days(demo):
+    numbers = list(Order.objects.order_by("created_at").values_list("number", flat=True))
+    assert numbers == sorted(numbers)
+
+
+def test_no_service_of_the_past_offers_a_password(demo):
+    live = Order.objects.filter(instance__state="active")
+    assert live.exists()
+    for order in live.select_related("plan__version"):
+        assert {step["connector"] for step in order.plan.version.promised["workflow"]} == {"manual"}
+
+
+def test_an_open_task_of_the_demo_can_be_done_and_completes_its_order(demo):
+    curator = Person.objects.get(username="curator")
+    task = ManualTask.objects.filter(state="open").first()
+    provisioning.complete(task, {field["name"]: "done" for field in task.output_fields}, actor=curator)
+    order = Order.objects.get(pk=task.step.run.instance.order_ref)
+    assert order.state == "completed"
+
+
+def test_a_lost_order_of_the_past_comes_back_alone(demo):
+    before = counts()
+    denied = Order.objects.filter(state="denied").first()
+    lose("orders_termsacceptance", "order_id", denied.pk)
+    denied.delete()
+    lose("approvals_decision", "id", denied.decision_id)
+    seed()
+    after = counts()
+    assert after.pop("core.Event") > before.pop("core.Event")
+    assert after == before
+
+
+def test_a_password_that_a_person_changed_is_set_to_the_printed_one_again(demo):
+    person = Person.objects.get(username="business")
+    accounts.change_password(person, "something-of-my-own", actor=person)
+    seed()
+    assert signs_in("business", PASSWORD) is not None
+
+
+def test_without_a_given_password_one_is_drawn_once_and_kept(db, settings):
+    settings.DEMO_PASSWORD = ""
+    line = next(line for line in seed().splitlines() if line.startswith("business "))
+    assert signs_in("business", line.split()[1]) is not None
+    assert "(as before)" in seed()
+    assert signs_in("business", line.split()[1]) is not None
+
+
+def test_a_database_with_other_people_is_left_alone(db, settings):
+    settings.DEMO_PASSWORD = PASSWORD
+    Person.objects.create_user("finance", password="her-own-password")
+    with pytest.raises(CommandError, match="not the demo's"):
+        seed()
+    assert Person.objects.count() == 1
+    assert not Event.objects.exists()
