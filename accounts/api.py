@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.crypto import hash_token
@@ -24,11 +25,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
             .filter(digest=hash_token(text.strip()), expiry__gt=timezone.now())
             .first()
         )
-        if (
-            token is None
-            or not token.user.is_active
-            or token.credentials_version != token.user.credentials_version
-        ):
+        if token is None or not token.user.is_active or token.credentials_version != token.user.credentials_version:
             raise exceptions.AuthenticationFailed("This token is unknown, expired or revoked.")
         return token.user, token
 
@@ -48,10 +45,8 @@ class SessionAuthentication(authentication.SessionAuthentication):
 class HasScope(permissions.BasePermission):
     """Signed in, and, with a token, within its scopes: `read` to look, the view's `scope` to change.
 
-    A view names the scope of its unsafe methods in `scope`, or one for each action in `scopes`.
+    A view names the scope of its unsafe methods in `scope`.
     """
-
-    message = "This token lacks the scope for that."
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Decide from the method and the view's declaration."""
@@ -60,14 +55,15 @@ class HasScope(permissions.BasePermission):
         token = request.auth
         if not isinstance(token, ApiToken):
             return True
-        return self.scope_of(request, view) in token.scopes
+        needed = self.scope_of(request, view)
+        self.message = f"This token lacks the scope “{needed}”. Make one that has it on your profile page."
+        return needed in token.scopes
 
     def scope_of(self, request: Request, view: Any) -> str:
         """Name the scope that this call needs."""
         if request.method in permissions.SAFE_METHODS:
-            return str(getattr(view, "read_scope", Scope.READ))
-        action = getattr(view, "action", None) or ""
-        return str(getattr(view, "scopes", {}).get(action) or getattr(view, "scope", Scope.ADMIN))
+            return str(Scope.READ)
+        return str(getattr(view, "scope", Scope.ADMIN))
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
@@ -79,3 +75,19 @@ class TokenScheme(OpenApiAuthenticationExtension):
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         """Name the scheme as OpenAPI does."""
         return {"type": "http", "scheme": "bearer", "description": "A token of your profile page: gl_..."}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes the browser's session in the OpenAPI document."""
+
+    target_class = "accounts.api.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Name the scheme as OpenAPI does."""
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "The session of who is signed in; changes need the header X-CSRFToken too.",
+        }

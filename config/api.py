@@ -1,15 +1,55 @@
 """The routes below /api/v1/."""
 
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, resolve
+from django.urls.exceptions import Resolver404
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2, OpenApiYamlRenderer
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from catalog.api import OfferingViewSet
+from core.views import not_found
 from orders.api import OrderViewSet, QuoteViewSet
-from provisioning.api import ServiceInstanceViewSet
+from provisioning.api import ServiceInstanceViewSet, TaskViewSet
 
-router = SimpleRouter()
+router = SimpleRouter(use_regex_path=False)
 router.register("offerings", OfferingViewSet, basename="api-offering")
 router.register("quotes", QuoteViewSet, basename="api-quote")
 router.register("orders", OrderViewSet, basename="api-order")
 router.register("service-instances", ServiceInstanceViewSet, basename="api-serviceinstance")
+router.register("tasks", TaskViewSet, basename="api-task")
 
-urlpatterns = router.urls
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI document: JSON unless YAML is asked for."""
+
+    renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer]
+
+
+@csrf_exempt
+def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
+    """Answer where there is no route: 308 to the same address with a slash at its end where that is one, else 404.
+
+    308 keeps method and body, so that an order sent to the address without the slash is still an order.
+    """
+    if not rest.endswith("/") and _is_route(f"{request.path_info}/"):
+        response = HttpResponse(status=308)
+        response["Location"] = request.get_full_path(force_append_slash=True)
+        return response
+    return not_found(request, Resolver404())
+
+
+def _is_route(address: str) -> bool:
+    found: Any = resolve(address)
+    return found.func is not nowhere
+
+
+urlpatterns = [
+    path("schema/", SchemaView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    *router.urls,
+    path("<path:rest>", nowhere, name="api-nowhere"),
+]

@@ -39,9 +39,7 @@ if not SECRET_KEY or not ENCRYPTION_KEYS:
         "SECRET_KEY and ENCRYPTION_KEYS must be set: without them sessions and stored secrets are not safe."
     )
 if "*" in ALLOWED_HOSTS and not DEBUG:
-    raise ImproperlyConfigured(
-        "ALLOWED_HOSTS=* answers for any host name; list the names that this site has."
-    )
+    raise ImproperlyConfigured("ALLOWED_HOSTS=* answers for any host name; list the names that this site has.")
 
 # --- Applications -----------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -203,20 +201,18 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.api.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["core.api.StrictJSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "core.api.KeysetPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsing.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "core.api.pages.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": [],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.Schema",
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_THROTTLE_CLASSES": [
         "rest_framework.throttling.UserRateThrottle",
         "rest_framework.throttling.AnonRateThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {"user": "200/s", "anon": "20/s"},
     "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
-    "EXCEPTION_HANDLER": "core.api.problem",
-    "PAGE_SIZE": 50,
-    "COERCE_DECIMAL_TO_STRING": True,
-    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+    "EXCEPTION_HANDLER": "core.api.problems.problem",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
@@ -228,6 +224,19 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "core.api.schema.add_problem"],
+    "ENUM_NAME_OVERRIDES": {
+        "OrderState": "orders.models.Order.State",
+        "ServiceInstanceState": "provisioning.models.ServiceInstance.State",
+        "RunState": "provisioning.models.Run.State",
+        "StepState": "provisioning.models.Step.State",
+        "StepKind": "provisioning.models.Step.Kind",
+        "TaskState": "provisioning.models.ManualTask.State",
+        "PriceKind": "catalog.models.Price.Kind",
+        "DecisionOutcome": "approvals.models.Decision.Outcome",
+        "OrderAction": "orders.models.Order.Action",
+        "RoleName": "accounts.models.Role",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 

@@ -9,7 +9,6 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from core.parameters.bounds import step
 from core.problems import Conflict, Invalid
@@ -51,7 +50,6 @@ TITLES = {
 
 def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn whatever a view raises into problem+json; None (a 500) for what nobody foresaw."""
-    set_rollback()
     if isinstance(error, Invalid):
         return invalid(error.errors)
     if isinstance(error, Conflict):

@@ -62,11 +62,6 @@ def _problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-def is_of_the_api(endpoints: list[Any]) -> list[Any]:
-    """Leave the pages of the schema itself out (a hook of drf-spectacular)."""
-    return [endpoint for endpoint in endpoints if not endpoint[0].endswith(("/schema/", "/docs/"))]
-
-
 def add_problem(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Put the shape of a problem where the operations point to it (a hook of drf-spectacular)."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
