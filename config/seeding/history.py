@@ -14,7 +14,8 @@ import catalog.services as catalog
 from accounts.models import CostCenter, Person
 from approvals.models import Decision
 from catalog.models import Plan
-from config.demo_data.history import HISTORY, Past
+from config.demo_data.history import HISTORY
+from config.demo_data.past import Past
 from config.seeding import past_work
 from config.seeding.organization import People
 from config.seeding.rows import Rows, id_of

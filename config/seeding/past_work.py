@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.models import Person, Role
-from config.demo_data.history import Past
+from config.demo_data.past import Past
 from config.seeding.rows import Rows, id_of
 from orders.models import Order
 from provisioning.connectors.names import name_for

@@ -41,7 +41,7 @@ def lose(table, column, value):
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        cursor.execute(f"DELETE FROM {table} WHERE {column} = %s", [value])
+        cursor.execute(f"DELETE FROM {table} WHERE {column} = %s", [value])  # noqa: S608 (constants)
         cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
