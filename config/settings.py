@@ -191,7 +191,8 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").is_file()
+# Before `collectstatic` files are served from where they lie, and no folder of collected ones is missed.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not (STATIC_ROOT / "staticfiles.json").is_file()
 
 # --- API --------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
