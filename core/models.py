@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import pgtrigger
 from django.db import models
 from django.db.models.functions import Now
+from psycopg2.extras import Json
 
 # A row that says what happened is never changed: refused for every role, owner included.
 APPEND_ONLY: list[pgtrigger.Trigger] = [
@@ -29,6 +30,11 @@ class OrderedJSONField(models.JSONField):
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         """The driver parses `json` columns by itself."""
         return super().from_db_value(value, expression, connection) if isinstance(value, str) else value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 (Django's signature)
+        """Send plain `json`: Django's own adapter casts to `jsonb`, which would sort the names on the way."""
+        sent = super().get_db_prep_value(value, connection, prepared)
+        return Json(sent.adapted) if isinstance(sent, Json) else sent
 
 
 class Event(models.Model):
