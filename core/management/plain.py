@@ -9,8 +9,10 @@ from django.db import DatabaseError, InterfaceError
 
 from core.problems import Conflict, Invalid
 from core.states import IllegalMove
-from core.transactions import Busy, is_unreachable
+from core.transactions import Busy, is_unreachable, sqlstate
 
+# PostgreSQL misses a table or a column.
+NOT_MIGRATED = {"42P01", "42703"}
 REFUSALS = (Invalid, Conflict, IllegalMove, PermissionDenied, Busy)
 
 
@@ -38,6 +40,8 @@ class PlainCommand(BaseCommand):
         except REFUSALS as error:
             raise CommandError(str(error)) from error
         except (DatabaseError, InterfaceError) as error:
+            if sqlstate(error) in NOT_MIGRATED:
+                raise CommandError("The database is not up to date: run `manage.py migrate`.") from error
             if not is_unreachable(error):
                 raise
             raise CommandError("The database cannot be reached.") from error

@@ -8,18 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Func, Q
 from django.db.models import DateTimeField as DateTime
+from django.db.models import Func, Q
 from django.utils import timezone
 
 from core import bell, events, secrets
 from core.models import Event
 from core.permissions import require
-from core.problems import Conflict
+from core.problems import Conflict, Invalid
 from core.states import move
+from core.transactions import run as in_transaction
 from provisioning.models import ManualTask, Run, Secret, ServiceInstance, Step
 
 UNDO_ATTEMPTS = 20
+MAX_REASON = 500
 
 
 class ClockTimestamp(Func):
@@ -59,9 +61,7 @@ def begin(
     instance = ServiceInstance.objects.create(
         name=name, plan=plan, cost_center=cost_center, owner=owner, order_ref=order_ref, parameters=parameters
     )
-    run = Run.objects.create(
-        instance=instance, context={**context, "limits": limits, "parameters": parameters}
-    )
+    run = Run.objects.create(instance=instance, context={**context, "limits": limits, "parameters": parameters})
     steps = [
         Step(
             run=run,
@@ -180,8 +180,10 @@ def undo_steps(run: Run) -> Step | None:
     """Make the steps that undo what `run` touched, last first; the first of them is given back.
 
     Every step that was ever tried is undone, failed ones too: they may have left half a thing. Where a
-    worker is still at one, its result calls this again.
+    worker is still at one, its result calls this again. What was never begun is skipped.
     """
+    for step in run.steps.filter(kind=Step.Kind.DO, state=Step.State.PENDING):
+        move(step, Step.State.SKIPPED)
     if run.steps.filter(
         kind=Step.Kind.DO, state__in=[Step.State.RUNNING, Step.State.POLLING], lease_token__isnull=False
     ).exists():
@@ -284,3 +286,39 @@ def retry_run(run: Run, *, actor: Any) -> Run:
         )
         bell.ring(step.pk, step.queue)
     return run
+
+
+def abandon_run(run: Run, reason: str, *, actor: Any) -> Run:
+    """Give up undoing: what is left at the back end was cleared by hand, or may stay. Needs no transaction.
+
+    Raises Invalid without a reason, Conflict for a run whose undoing has not failed.
+    """
+    require(actor, "provisioning.operate_run", run)
+    if not reason.strip():
+        raise Invalid({"/reason": "Enter the reason; the audit trail keeps it."})
+
+    def change() -> Run:
+        row = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=run.pk)
+        if row.state != Run.State.COMPENSATION_FAILED:
+            raise Conflict("not-failed", "Only a run whose undoing failed can be abandoned.")
+        for step in row.steps.filter(kind=Step.Kind.COMPENSATE, state=Step.State.PENDING):
+            move(step, Step.State.CANCELED, actor=actor, values={"finished_at": timezone.now()})
+        why = reason.strip()[:MAX_REASON]
+        move(
+            row,
+            Run.State.ABANDONED,
+            actor=actor,
+            values={"finished_at": timezone.now(), "reason": why},
+            reason=why,
+        )
+        _leave_instance(row, actor)
+        return row
+
+    return in_transaction(change)
+
+
+def _leave_instance(run: Run, actor: Any) -> None:
+    """A service whose making or removal was given up is no service; one whose password stayed goes on."""
+    going_on = run.kind == Run.Kind.ROTATE
+    ended = ServiceInstance.State.ACTIVE if going_on else ServiceInstance.State.FAILED
+    move(run.instance, ended, actor=actor, run=str(run.pk), because="abandoned")
