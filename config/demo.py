@@ -120,14 +120,16 @@ class Demo:
         self.port: int = listener.getsockname()[1]
         self.servers: list[Server] = []
         self.children: list[Child] = []
+        self.environment: dict[str, str] = {}
+        self.stopping_since = 0.0
         self.hurry = False
 
     def run(self) -> None:
         """Run until a signal comes; whatever happens, stop all that was started."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._interrupt)
+            signal.signal(number, self._on_signal)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
-            signal.signal(signal.SIGHUP, self._interrupt)
+            signal.signal(signal.SIGHUP, self._on_signal)
         try:
             people = self._prepare()
             self._start_children()
@@ -136,15 +138,16 @@ class Demo:
         except KeyboardInterrupt:
             say("\nStopping. Running work gets a few seconds to finish; a second Ctrl-C does not wait for it.")
         finally:
-            signal.signal(signal.SIGINT, self._be_quick)
-            signal.signal(signal.SIGTERM, self._be_quick)
             self._stop()
 
-    def _interrupt(self, *_: Any) -> None:
-        raise KeyboardInterrupt
-
-    def _be_quick(self, *_: Any) -> None:
-        self.hurry = True
+    def _on_signal(self, *_: Any) -> None:
+        """Stop at the first signal. One more hurries, unless it is the same key press coming by another way."""
+        now = time.monotonic()
+        if not self.stopping_since:
+            self.stopping_since = now
+            raise KeyboardInterrupt
+        if now - self.stopping_since > 1:
+            self.hurry = True
 
     def _prepare(self) -> str:
         """Bring up the servers and the data; return the list of demo people that seeding printed."""
@@ -258,6 +261,7 @@ class Demo:
 
     def _stop(self) -> None:
         """End web, then beat, then the worker, then the servers."""
+        self.stopping_since = self.stopping_since or time.monotonic()
         for child in self.children:
             child.ask_to_end()
         end = time.monotonic() + STOP_SECONDS
