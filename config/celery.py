@@ -75,8 +75,16 @@ def _beat_starts(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _start_sweeper(**_: Any) -> None:
+def _start_sweeper(sender: Any, **_: Any) -> None:
     """Every worker looks for due work by itself, so progress hangs on no scheduler."""
     from provisioning.sweeper import start  # noqa: PLC0415 (apps first)
 
-    start()
+    start(slots=sender.pool.num_processes)
+
+
+@signals.worker_shutting_down.connect
+def _hand_over(**_: Any) -> None:
+    """What is under way ends; what is due after it is another worker's."""
+    from provisioning.services.execution import leave  # noqa: PLC0415 (apps first)
+
+    leave()

@@ -7,7 +7,9 @@ the database's clock counts, and a result is written only by who still holds the
 import os
 import random
 import socket
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +29,7 @@ WORKER = f"{socket.gethostname()}:{{}}"
 MAX_BACKOFF_SECONDS = 300.0
 
 # Takes the most urgent due row whose lease is free or has run out. A step that waits for the next poll
-# keeps its attempt number: asking how far it got is no new attempt.
+# keeps its attempt number: asking how far it got is no new attempt, but a worker lost over it counts.
 CLAIM = """
     WITH due AS (
         SELECT id, state, lease_token FROM provisioning_step
@@ -41,7 +43,7 @@ CLAIM = """
     )
     UPDATE provisioning_step AS step
     SET state = CASE WHEN step.state = 'polling' THEN 'polling' ELSE 'running' END,
-        attempt = step.attempt + CASE WHEN step.state = 'polling' THEN 0 ELSE 1 END,
+        attempt = step.attempt + CASE WHEN due.state = 'polling' AND due.lease_token IS NULL THEN 0 ELSE 1 END,
         lease_token = nextval('provisioning_lease'),
         lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s),
         claimed_at = clock_timestamp(),
@@ -63,14 +65,18 @@ def claim(step_id: UUID | str | None = None, *, queues: list[str] | None = None)
         claimed = in_transaction(lambda: _claim_once(step_id, queues or ["default", "long"]))
         if claimed is None:
             return None
-        step, callable_now = claimed
-        if callable_now:
+        step, refusal = claimed
+        if refusal is None:
             return step
+        # In a transaction of its own, since everyone locks the run before the step.
+        with suppress(LeaseLost):
+            in_transaction(partial(_settle, step, *refusal))
         if step_id is not None:
             return None
 
 
-def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, bool] | None:
+def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, tuple[str, str] | None] | None:
+    """Claim one step; give it with what must become of it instead of a call, if anything."""
     with connection.cursor() as cursor:
         cursor.execute(
             CLAIM,
@@ -84,18 +90,19 @@ def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, bo
     if row is None:
         return None
     pk, state_before, lost_token, is_late = row
-    step = Step.objects.select_related("run__instance__plan__version").get(pk=pk)
-    if lost_token is not None:
+    was_lost = lost_token is not None
+    step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
+    if was_lost:
         StepAttempt.objects.filter(lease_token=lost_token, outcome=StepAttempt.Outcome.RUNNING).update(
             outcome=StepAttempt.Outcome.LOST, finished_at=ClockTimestamp(), error="The worker was lost."
         )
-    refusal = _why_not(step, state_before, was_lost=lost_token is not None, is_late=is_late)
-    if refusal is None:
-        _note_attempt(step)
+    refusal = _why_not(step, state_before, was_lost=was_lost, is_late=is_late)
+    if refusal is None and (was_lost or step.state == Step.State.RUNNING):
+        StepAttempt.objects.create(
+            step=step, number=step.attempt, lease_token=token_of(step), worker=WORKER.format(os.getpid())
+        )
         events.record("step.running", step, attempt=step.attempt, lease_token=step.lease_token)
-        return step, True
-    _settle(step, *refusal)
-    return step, False
+    return step, refusal
 
 
 def _why_not(step: Step, state_before: str, *, was_lost: bool, is_late: bool) -> tuple[str, str] | None:
@@ -109,28 +116,21 @@ def _why_not(step: Step, state_before: str, *, was_lost: bool, is_late: bool) ->
         return failed, f"Not done within {step.timeout_seconds} seconds."
     tells = settings.CONNECTORS.get(step.connector, {}).get("idempotency", "none")
     if was_lost and state_before == Step.State.RUNNING and tells == "none":
+        # A person looks: at what was begun, or, where that was the undoing, at what is left.
         return (
-            Step.State.OUTCOME_UNKNOWN,
+            Step.State.OUTCOME_UNKNOWN if step.kind == Step.Kind.DO else failed,
             "The worker was lost, and this back end cannot tell what it had done.",
         )
     return None
 
 
 def _settle(step: Step, state: str, reason: str) -> None:
-    run = Run.objects.select_for_update().get(pk=step.run_id)
-    step.run = run
+    run = _locked_run(step)
     _write(step, state, error=reason, next_run_at=None)
     if state == Step.State.CANCELED:
         undo_steps(run)
     elif state in {Step.State.FAILED, Step.State.COMPENSATION_FAILED}:
         after_failure(run, step, reason)
-
-
-def _note_attempt(step: Step) -> None:
-    if step.state == Step.State.RUNNING:
-        StepAttempt.objects.create(
-            step=step, number=step.attempt, lease_token=token_of(step), worker=WORKER.format(os.getpid())
-        )
 
 
 def token_of(step: Step) -> int:
@@ -160,8 +160,10 @@ def finish(step: Step, answer: Done | Working | Waiting, lines: list[str]) -> St
     """
 
     def write() -> Step | None:
-        step.run = run = _locked_run(step)
+        run = _locked_run(step)
         _keep_lines(step, lines)
+        if not isinstance(answer, Done) and _was_stopped(step, run):
+            return _stop(step, run)
         if isinstance(answer, Working):
             after = {
                 "next_run_at": _in_seconds(answer.after),
@@ -198,7 +200,7 @@ def give_up(step: Step, reason: str, lines: list[str]) -> Step | None:
     """Write that the step cannot work, and undo the run. Raises LeaseLost as `finish` does."""
 
     def write() -> Step | None:
-        step.run = run = _locked_run(step)
+        run = _locked_run(step)
         _keep_lines(step, lines)
         failed = Step.State.FAILED if step.kind == Step.Kind.DO else Step.State.COMPENSATION_FAILED
         _write(step, failed, StepAttempt.Outcome.FAILED, error=reason, next_run_at=None)
@@ -212,24 +214,32 @@ def try_later(step: Step, reason: str, after: float | None, lines: list[str]) ->
 
     Gives up where that was the last attempt. Raises LeaseLost as `finish` does.
     """
-    if step.attempt >= step.max_attempts:
+    is_polling = step.state == Step.State.POLLING
+    if step.attempt >= step.max_attempts and not is_polling:
         return give_up(step, f"{reason} (attempt {step.attempt} of {step.max_attempts})", lines)
+    wait = backoff(step.attempt) if after is None else min(max(after, 0.0), 3600.0)
 
-    def write() -> None:
-        step.run = run = _locked_run(step)
+    def write() -> Step | None:
+        run = _locked_run(step)
         _keep_lines(step, lines)
-        wait = backoff(step.attempt) if after is None else min(max(after, 0.0), 3600.0)
-        _write(step, Step.State.RETRY, StepAttempt.Outcome.RETRY, error=reason, next_run_at=_in_seconds(wait))
-        if step.kind == Step.Kind.DO and run.state != Run.State.RUNNING:
-            step.lease_token = None
-            Step.objects.filter(pk=step.pk).update(
-                state=Step.State.CANCELED, finished_at=ClockTimestamp(), next_run_at=None
-            )
-            events.record("step.canceled", step, because="The run was stopped.")
-            undo_steps(run)
+        if _was_stopped(step, run):
+            return _stop(step, run)
+        # What the back end has begun goes on there: it is asked again, until the step's deadline.
+        state = Step.State.POLLING if is_polling else Step.State.RETRY
+        _write(step, state, StepAttempt.Outcome.RETRY, error=reason, next_run_at=_in_seconds(wait))
+        return None
 
-    in_transaction(write)
-    return None
+    return in_transaction(write)
+
+
+def _was_stopped(step: Step, run: Run) -> bool:
+    return step.kind == Step.Kind.DO and run.state != Run.State.RUNNING
+
+
+def _stop(step: Step, run: Run) -> Step | None:
+    """End a step whose run was canceled while it was at work, and undo what it may have made."""
+    _write(step, Step.State.CANCELED, error="The run was stopped.", next_run_at=None)
+    return undo_steps(run)
 
 
 def backoff(attempt: int) -> float:
@@ -273,13 +283,10 @@ def _write(step: Step, state: str, outcome: str = StepAttempt.Outcome.FAILED, **
     StepAttempt.objects.filter(lease_token=token).update(
         outcome=outcome, finished_at=ClockTimestamp(), error=values.get("error", "")
     )
-    step.state = state
-    events.record(
-        f"step.{state}",
-        step,
-        attempt=step.attempt,
-        **({"error": values["error"]} if values.get("error") else {}),
-    )
+    if step.state != state:  # one more question to a busy back end is no news
+        step.state = state
+        because = {"error": values["error"]} if values.get("error") else {}
+        events.record(f"step.{state}", step, attempt=step.attempt, **because)
 
 
 def _keep_lines(step: Step, lines: list[str]) -> None:

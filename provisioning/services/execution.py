@@ -1,10 +1,12 @@
 """A worker at work: claim, call the connector while the lease is kept, write the result, go on."""
 
 import logging
+import mmap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -19,8 +21,17 @@ from provisioning.services import claims
 
 logger = logging.getLogger(__name__)
 
-# A woken worker goes on to further steps for so long; then another message has its turn.
-GO_ON_SECONDS = 40.0
+# A woken worker goes on to further steps for so long; then another message has its turn. A call of 25 seconds
+# that begins just before still ends within the task's soft limit of 60.
+GO_ON_SECONDS = 30.0
+
+# One byte that a worker's pool processes share with the process that forked them: set when it shuts down.
+_leaving = mmap.mmap(-1, 1)
+
+
+def leave() -> None:
+    """Have this worker's processes end after the step they are at: the rest is for other workers."""
+    _leaving[0] = 1
 
 
 def work(step_id: UUID | str | None = None) -> int:
@@ -30,12 +41,14 @@ def work(step_id: UUID | str | None = None) -> int:
     """
     ends_at = time.monotonic() + GO_ON_SECONDS
     done = 0
+    if _leaving[0]:
+        return done
     step = claims.claim(step_id) if step_id else None
     step = step or claims.claim()
     while step is not None:
         following = execute(step)
         done += 1
-        if time.monotonic() >= ends_at:
+        if _leaving[0] or time.monotonic() >= ends_at:
             break
         step = (claims.claim(following.pk) if following else None) or claims.claim()
     return done
@@ -44,23 +57,23 @@ def work(step_id: UUID | str | None = None) -> int:
 def execute(step: Step) -> Step | None:
     """Make one attempt of a claimed step; the step made ready by its result is given back."""
     lease = Lease(float(settings.LEASE_SECONDS))
-    call = _call_for(step, lease)
+    lines: list[str] = []
     try:
         with _kept(step, lease):
             try:
-                answer = _ask(step, call)
+                answer = _ask(step, _call_for(step, lease, lines))
             except LeaseLost:
                 raise
             except Failed as error:
-                return _written(lease, lambda: claims.give_up(step, str(error), call.lines))
+                write = partial(claims.give_up, step, str(error), lines)
             except Retry as error:
-                reason, after = str(error), error.after
-                return _written(lease, lambda: claims.try_later(step, reason, after, call.lines))
-            except Exception as error:  # noqa: BLE001 (a connector's fault is a failed attempt, never a dead worker)
+                write = partial(claims.try_later, step, str(error), error.after, lines)
+            except Exception as error:  # a connector's fault is a failed attempt, never a dead worker
                 logger.exception("The connector %s failed at step %s.", step.connector, step.pk)
-                reason = f"{type(error).__name__}: {error}"
-                return _written(lease, lambda: claims.try_later(step, reason, None, call.lines))
-            return _written(lease, lambda: claims.finish(step, answer, call.lines))
+                write = partial(claims.try_later, step, f"{type(error).__name__}: {error}", None, lines)
+            else:
+                write = partial(claims.finish, step, answer, lines)
+            return _written(lease, write)
     except LeaseLost as error:
         logger.warning("%s", error)
         return None
@@ -93,7 +106,7 @@ def _ask(step: Step, call: Call) -> Answer:
     return operations[step.operation](call)
 
 
-def _call_for(step: Step, lease: Lease) -> Call:
+def _call_for(step: Step, lease: Lease, lines: list[str]) -> Call:
     run = step.run
     return Call(
         step_id=step.pk,
@@ -109,6 +122,7 @@ def _call_for(step: Step, lease: Lease) -> Call:
         secrets=_secrets_for(step),
         external_ref=step.external_ref,
         lease=lease,
+        lines=lines,
         step_name=step.name,
         was_done=step.undoes is None or step.undoes.state == Step.State.SUCCEEDED,
     )
@@ -130,9 +144,7 @@ def _earlier_outputs(step: Step) -> dict[str, object]:
 
 def _secrets_for(step: Step) -> dict[str, str]:
     """The passwords to set: the step's own, or else those in force."""
-    rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by(
-        "created_at"
-    )
+    rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by("created_at")
     own = [row for row in rows if row.step_id == step.pk]
     chosen = own or [row for row in rows if row.in_force_at is not None]
     return {row.name: secrets.decrypt(row.ciphertext, bound_to=row.pk) for row in chosen}
