@@ -8,7 +8,8 @@ PYTHON := $(VENV)/bin/python
 PRODUCTION := env DEBUG=off PUBLIC_URL=https://greenlane.example ALLOWED_HOSTS=greenlane.example \
 	SECRET_KEY=only-for-the-check-of-a-production-setup-0123456789-abcdefghij \
 	ENCRYPTION_KEYS=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= \
-	DATABASE_URL=postgresql://greenlane_app@127.0.0.1:1/greenlane REDIS_URL=redis://127.0.0.1:1/0
+	DATABASE_URL=postgresql://greenlane_app@127.0.0.1:1/greenlane REDIS_URL=redis://127.0.0.1:1/0 \
+	DATABASE_OWNER_URL=postgresql://greenlane_owner@127.0.0.1:1/greenlane
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser lint format bench reset prepare prepare-dev
@@ -30,7 +31,7 @@ lint: prepare-dev ## Check style, types, layers, migrations and production setti
 	$(PYTHON) -m ruff format --check .
 	$(PRODUCTION) $(PYTHON) -m mypy .
 	$(VENV)/bin/lint-imports
-	$(PRODUCTION) $(PYTHON) manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(PYTHON) -W 'ignore:Got an error checking a consistent' manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
 format: prepare-dev ## Bring the code into shape

@@ -255,3 +255,51 @@ def test_ctrl_c_stops_everything_and_the_next_run_goes_on_with_the_same_data(dem
     demo.start()
     assert records.read_env(demo.folder) == before
     assert {order["id"] for order in api.get("orders/")["results"]} >= orders
+
+
+# --- What the Makefile checks first -----------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A folder to prepare and a PATH on which only chosen programs lie; gives a function that runs the check."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "env", "git", "mktemp", "rmdir", "mkdir", "cat", "cksum", "basename", "rm", "flock"):
+        if shutil.which(name):
+            (programs / name).symlink_to(shutil.which(name))
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "requirements.txt").write_text("# nothing\n")
+
+    def prepare(**scripts):
+        for name, text in scripts.items():
+            script = programs / name.replace("_", ".")
+            script.write_text(f"#!/bin/sh\n{text}\n")
+            script.chmod(0o755)
+        return subprocess.run(
+            [CHECKOUT / ".ci" / "prepare", ".venv", "requirements.txt"],
+            cwd=checkout,
+            env={"PATH": str(programs)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return prepare
+
+
+def test_without_a_python_that_fits_one_line_names_the_packages(machine):
+    done = machine(python3="echo Python 3.9.1; exit 1", python3_13="exit 127")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(
+        r"Greenlane needs Python 3.11 to 3.13 .*: apt-get install python3 python3-venv git\n", done.stderr
+    )
+
+
+def test_a_stand_in_that_does_not_run_is_passed_over_for_a_python_that_does(machine):
+    done = machine(python3="exit 127", python3_12=f'exec "{sys.executable}" "$@"')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Making the virtual environment .venv with Python 3.")
+    assert machine().stdout == ""
