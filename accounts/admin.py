@@ -66,7 +66,7 @@ class PasswordForm(RowForm):
         return self.cleaned_data
 
 
-class RoleInline(ServiceInline, admin.TabularInline):
+class RoleInline(ServiceInline, admin.StackedInline):
     """The roles of a person. Granted and revoked, never rewritten; one's own are only shown."""
 
     model = Membership
@@ -74,7 +74,7 @@ class RoleInline(ServiceInline, admin.TabularInline):
     fk_name = "person"
     verbose_name = "role"
     verbose_name_plural = "roles"
-    fields = ("role", "unit")
+    fields = (("role", "unit"),)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """See the roles with the person."""

@@ -20,7 +20,6 @@ class DecisionAdmin(ReadOnlyAdmin):
     list_display = ("decided_at", "outcome_shown", "order_ref")
     list_filter = ("outcome",)
     search_fields = ("order_ref",)
-    search_help_text = "The id of an order or of a decision."
     fields = ("decided_at", "outcome_shown", "order_ref", "reasons_shown", "facts_shown", "facts_hash")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:

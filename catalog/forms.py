@@ -50,7 +50,7 @@ class OfferingAddForm(IconForm):
 
     no_icon = "The category's"
     # Not `name`: that of an offering is its published version's, and no form writes it.
-    title = forms.CharField(label="name", max_length=80, help_text="As business users read it.")
+    title = forms.CharField(label="Name", max_length=80, help_text="As business users read it.")
 
     class Meta:
         model = Offering
@@ -89,16 +89,16 @@ class OfferingForm(IconForm):
 
     no_icon = "The category's"
     picture_file = forms.FileField(
-        label="new picture",
+        label="New picture",
         required=False,
         max_length=200,
         help_text="PNG, JPEG or WebP, at most 1 MiB. It takes the place of the icon.",
         widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
         validators=[FileExtensionValidator(["png", "jpg", "jpeg", "webp"], "Choose a PNG, JPEG or WebP picture.")],
     )
-    remove_picture = forms.BooleanField(label="show no picture", required=False)
+    remove_picture = forms.BooleanField(label="Show no picture", required=False)
     units = UnitsField(
-        label="business units",
+        label="Business units",
         help_text="The people of these units, and of the units within them, may order it.",
     )
     # Services name what is wrong as they know it.
@@ -127,16 +127,16 @@ class VersionForm(ServiceForm):
     """The draft of a version."""
 
     parameters_schema = JsonField(
-        label="order form",
+        label="Order form",
         empty={"type": "object", "properties": {}},
         rows=18,
         help_text="JSON Schema, the subset that forms can show. “Preview as user” shows what is saved.",
     )
     purposes = forms.MultipleChoiceField(
-        label="allowed purposes", choices=Purpose, required=False, widget=forms.CheckboxSelectMultiple
+        label="Allowed purposes", choices=Purpose, required=False, widget=forms.CheckboxSelectMultiple
     )
     data_classes = forms.MultipleChoiceField(
-        label="allowed data", choices=DataClass, required=False, widget=forms.CheckboxSelectMultiple
+        label="Allowed data", choices=DataClass, required=False, widget=forms.CheckboxSelectMultiple
     )
 
     class Meta:
@@ -169,11 +169,11 @@ class PlanForm(ServiceForm):
     """One plan with all its prices in one row."""
 
     limits = JsonField(empty={}, rows=3, help_text='For the workflow, for example {"connection_limit": 20}.')
-    monthly = _amount_field("price a month")
-    one_off = _amount_field("price once")
+    monthly = _amount_field("Price a month")
+    one_off = _amount_field("Price once")
     currency = forms.CharField(max_length=3, min_length=3, initial="USD", widget=forms.TextInput(attrs={"size": "4"}))
     per_use = forms.CharField(
-        label="prices per use",
+        label="Prices per use",
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": "2", "cols": "30"}),

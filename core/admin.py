@@ -122,9 +122,13 @@ class ServiceAdmin(admin.ModelAdmin):
     paginator = CappedPaginator
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     view_on_site = False
     object_history_template = "admin/event_history.html"
     object_actions: Sequence[Action] = ()
+
+    class Media:
+        js = ("admin.js",)
 
     def save(self, row: Any, form: Any, person: Any, *, change: bool) -> Model:
         """Have the services write what `form` changed; give the row as it is now."""
@@ -339,9 +343,6 @@ def _stop_if_refused(request: HttpRequest) -> None:
 class ReadOnly:
     """Mix-in of an admin or inline that only shows, to superusers too."""
 
-    can_delete = False
-    extra = 0
-
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody adds."""
         return False
@@ -357,6 +358,15 @@ class ReadOnly:
 
 class ReadOnlyAdmin(ReadOnly, ServiceAdmin):
     """The admin of rows that are made by the work itself."""
+
+
+class ReadOnlyInline(ReadOnly, admin.TabularInline):
+    """Such rows as a plain table below the row that they belong to."""
+
+    can_delete = False
+    extra = 0
+    template = "admin/rows.html"
+    after = ""
 
 
 def badge(state: str, label: str) -> SafeString:
@@ -384,7 +394,6 @@ class EventAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     sortable_by = ()
     search_fields = ("name",)
-    search_help_text = "A subject's id, the beginning of an event's name such as “order.”, or who did it."
     fields = ("at", "name", "actor", "actor_id", "subject_type", "subject_id", "what")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:

@@ -55,7 +55,7 @@ class JsonField(forms.CharField):
 
     def __init__(self, *, empty: Any = None, rows: int = 4, **kwargs: Any) -> None:
         """Take `empty` for an empty entry; show `rows` lines."""
-        super().__init__(required=False, strip=False, **kwargs)
+        super().__init__(required=False, strip=False, initial=empty, **kwargs)
         self.empty = empty
         self.widget.attrs["rows"] = str(rows)
 

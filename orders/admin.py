@@ -19,7 +19,6 @@ class OrderAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("plan", "requester", "cost_center")
     search_fields = ("name", "requester__username", "cost_center__code")
-    search_help_text = "A number, or the beginning of a name, a sign-in name or a cost center's code."
     fields = (
         "number", "action", "state_shown", "name", "plan", "content_hash", "parameters", "purpose",
         "data_classification", "requester", "beneficiary", "cost_center", "one_off", "monthly", "currency",

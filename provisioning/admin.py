@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from core.admin import ReadOnly, ReadOnlyAdmin, badge
+from core.admin import ReadOnlyAdmin, ReadOnlyInline, badge
 from provisioning.models import Run, ServiceInstance, Step, StepAttempt, StepLine
 
 
@@ -35,12 +35,13 @@ class ServiceInstanceAdmin(ReadOnlyAdmin):
         return badge(instance.state, instance.get_state_display())
 
 
-class StepInline(ReadOnly, admin.TabularInline):
+class StepInline(ReadOnlyInline):
     """The steps of a run."""
 
     model = Step
     fields = ("seq", "kind", "name", "connector", "state", "attempt", "started_at", "finished_at", "error")
     show_change_link = True
+    link = "name"
     ordering = ("generation", "kind", "seq")
 
 
@@ -69,7 +70,7 @@ class RunAdmin(ReadOnlyAdmin):
         return badge(run.state, run.get_state_display())
 
 
-class AttemptInline(ReadOnly, admin.TabularInline):
+class AttemptInline(ReadOnlyInline):
     """Who worked on a step, and how that ended."""
 
     model = StepAttempt

@@ -60,11 +60,12 @@ class PlanInline(OfDraft, admin.StackedInline):
             None,
             {
                 "fields": (
-                    ("name", "slug", "position"),
+                    ("name", "slug"),
                     "description",
                     ("monthly", "one_off", "currency"),
                     "per_use",
                     "limits",
+                    "position",
                 )
             },
         ),
@@ -269,6 +270,13 @@ class VersionAdmin(ServiceAdmin):
             return row  # type: ignore[no-any-return]
         changed = {name: form.cleaned_data[name] for name in form.changed_data}
         return catalog.save_draft(row, actor=person, **changed)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Offer one way to save."""
+        context["show_save_and_continue"] = False
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
         """Stay with the draft, with what it still lacks."""
