@@ -19,7 +19,7 @@ class Manual(Connector):
         call.check()
         role = _role(call)
         return Waiting(
-            detail=f"A person does this: {role.label}.",
+            detail="A person does this by hand.",
             task={
                 "title": (call.step_name or f"Set up {call.instance_name}")[:LONGEST_TITLE],
                 "instructions": str(call.inputs.get("instructions", "")),
@@ -37,7 +37,7 @@ class Manual(Connector):
         role = _role(call)
         known = "\n".join(f"- {name}: {value}" for name, value in sorted(call.outputs.items()))
         return Waiting(
-            detail=f"A person takes this back: {role.label}.",
+            detail="A person takes this back by hand.",
             task={
                 "title": f"Take back {call.instance_name}"[:LONGEST_TITLE],
                 "instructions": "The order was stopped after this had been done. Undo it, then note it here."

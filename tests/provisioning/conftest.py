@@ -1,18 +1,11 @@
-"""What tests of the engine share: connectors with a far side, orders, and turning the engine by hand."""
-
-from itertools import count
+"""What tests of the engine share: connectors with a far side, and orders of what they make."""
 
 import pytest
 
-import orders.services as orders
 from orders.models import Order
-from provisioning.models import Step
-from provisioning.services import claims, execution
-from provisioning.services.runs import ClockTimestamp
-from tests.factories import published_offering, wanted_body
+from tests.factories import published_offering
 from tests.provisioning import fakes
-
-_numbers = count(1)
+from tests.provisioning.engine import numbers, place
 
 
 @pytest.fixture
@@ -28,7 +21,7 @@ def ordered(org, far_side):
     """Order a service whose steps are given as (name, connector, inputs, further fields of the step)."""
 
     def order(*steps, person="business") -> Order:
-        number = next(_numbers)
+        number = next(numbers)
         rows = [
             {"name": name, "connector": connector, "inputs": inputs} | (more[0] if more else {})
             for name, connector, inputs, *more in steps or [("Making it", "fake", {})]
@@ -36,49 +29,3 @@ def ordered(org, far_side):
         return place(published_offering(org, f"service-{number}", steps=rows), org.people[person])
 
     return order
-
-
-def place(offering, person) -> Order:
-    """Order `offering` once more."""
-    body = wanted_body(offering, name=f"service {next(_numbers)}")
-    body.pop("action")
-    return orders.place(orders.Wanted(**body), actor=person).order
-
-
-def run_of(order):
-    """The last run of what was ordered."""
-    return order.instance.runs.order_by("-created_at").first()
-
-
-def step_of(order, name="Making it", kind="do"):
-    """One step of what was ordered."""
-    return Step.objects.select_related("run").get(
-        run__instance=order.instance, run__kind="provision", kind=kind, name__endswith=name
-    )
-
-
-def drive(most=200) -> int:
-    """Do all that is due, now and again at once where it would be due later; give how many attempts it took."""
-    for done in range(most):
-        make_due()
-        step = claims.claim()
-        if step is None:
-            return done
-        execution.execute(step)
-    raise AssertionError(f"More than {most} attempts, and still something is due.")
-
-
-def make_due(steps=None):
-    """Let nobody wait for a back-off."""
-    waiting = (Step.objects.all() if steps is None else steps).filter(lease_token=None)
-    waiting.filter(state__in=["retry", "polling", "ready"]).update(next_run_at=ClockTimestamp())
-
-
-def lose(step):
-    """Let the lease of a claimed step run out, as after the death of its worker."""
-    Step.objects.filter(pk=step.pk).update(lease_expires_at=ClockTimestamp())
-
-
-def fresh(row):
-    """The row as the database has it now."""
-    return type(row).objects.get(pk=row.pk)

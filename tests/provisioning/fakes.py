@@ -44,6 +44,17 @@ class FarSide:
         """The password in force there."""
         return (self.folder / f"password-{instance}").read_text()
 
+    def set_mood(self, mood: str) -> None:
+        """Have the next call that asks for it refused (`refuse`) or left without an answer (`fail`)."""
+        (self.folder / "mood").write_text(mood)
+
+    def take_mood(self) -> str:
+        """Give the mood, which is over with that."""
+        path = self.folder / "mood"
+        mood = path.read_text() if path.exists() else ""
+        path.unlink(missing_ok=True)
+        return mood
+
     def open(self, gate: str) -> None:
         """Let through who waits at `gate`."""
         (self.folder / f"gate-{gate}").touch()
@@ -146,6 +157,37 @@ class Forgetful(Fake):
     idempotency = "none"
 
 
+class Fitful(Fake):
+    """A back end with moods, whatever it is asked."""
+
+    def start(self, call: Call) -> Answer:
+        """Make it, if in the mood."""
+        self._ask()
+        return super().start(call)
+
+    def last_operation(self, call: Call) -> Answer:
+        """Say how far it got, if in the mood."""
+        self._ask()
+        return super().last_operation(call)
+
+    def undo(self, call: Call) -> Answer:
+        """Take it away, if in the mood."""
+        self._ask()
+        return super().undo(call)
+
+    def rotate(self, call: Call) -> Answer:
+        """Take the new password, if in the mood."""
+        self._ask()
+        return super().rotate(call)
+
+    def _ask(self) -> None:
+        mood = FarSide().take_mood()
+        if mood == "refuse":
+            raise Failed("Not in the mood.")
+        if mood == "fail":
+            raise Retry("Not in the mood now.")
+
+
 INPUTS = [
     "fails",
     "after",
@@ -172,6 +214,13 @@ CONNECTORS = {
         "inputs": INPUTS,
         "outputs": ["*"],
         "secrets": [],
+        "idempotency": "lookup",
+    },
+    "fitful": {
+        "class": "tests.provisioning.fakes.Fitful",
+        "inputs": INPUTS,
+        "outputs": ["*"],
+        "secrets": ["password"],
         "idempotency": "lookup",
     },
     "forgetful": {

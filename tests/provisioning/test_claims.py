@@ -14,7 +14,7 @@ from provisioning.models import Step, StepAttempt
 from provisioning.services import claims, execution
 from provisioning.services.runs import ClockTimestamp
 from provisioning.tasks import advance
-from tests.provisioning.conftest import drive, fresh, lose, make_due, place, run_of, step_of
+from tests.provisioning.engine import drive, fresh, lose, make_due, place, run_of, step_of
 from tests.threads import together
 
 
