@@ -24,7 +24,8 @@ class Command(PlainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Seal, walk, and say what was found."""
         self._seal()
-        faults = list(seals.faults())
+        total = EventSeal.objects.count()
+        faults = list(seals.faults(lambda seq: self.show_progress(seq, total, "events checked")))
         unsealed = seals.unsealed_count()
         if unsealed:
             faults.append(f"{unsealed} events have no seal: they were slipped in long after their time.")
