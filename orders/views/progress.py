@@ -23,6 +23,7 @@ CSS = {
     Step.State.CANCELED: "skipped",
     Step.State.COMPENSATED: "skipped",
 }
+SHOWN_SECONDS = 0.05  # shorter ones would read as "0.0 s"
 LATE = "It takes longer than promised. The work goes on by itself: you need not order again."
 
 
@@ -111,6 +112,7 @@ def _row(step: Step, *, shows_errors: bool) -> Row:
     took = None
     if step.state == Step.State.SUCCEEDED and step.started_at and step.finished_at:
         took = (step.finished_at - step.started_at).total_seconds()
+        took = took if took >= SHOWN_SECONDS else None
     detail = step.detail
     if step.state == Step.State.RETRY:
         detail = "It did not work at once."
@@ -153,7 +155,7 @@ def _delivered_headline(order: Order) -> tuple[str, str]:
     name, state = order.name, order.instance.state if order.instance else ServiceInstance.State.ACTIVE
     return {
         ServiceInstance.State.ACTIVE: ("done", f"{name} is ready"),
-        ServiceInstance.State.UPDATING: ("active", f"{name} is being changed"),
+        ServiceInstance.State.UPDATING: ("active", f"{name} is getting a new password"),
         ServiceInstance.State.SUSPENDED: ("person", f"{name} is suspended"),
         ServiceInstance.State.RETIRING: ("active", f"{name} is being removed"),
         ServiceInstance.State.RETIRED: ("skipped", f"{name} was removed"),
