@@ -257,6 +257,22 @@ def test_ctrl_c_stops_everything_and_the_next_run_goes_on_with_the_same_data(dem
     assert {order["id"] for order in api.get("orders/")["results"]} >= orders
 
 
+def test_status_lists_the_servers_and_reset_stops_the_demo_and_removes_its_data(demo):
+    command = [demo.venv / "bin" / "python", "-m", "config.embedded", "status"]
+    said = subprocess.run(command, cwd=demo.folder, env=demo.environment, capture_output=True, text=True, check=True)
+    assert [line.split(" on port ")[0] for line in said.stdout.splitlines()] == [
+        "PostgreSQL (postgres)",
+        "Redis (redis)",
+        "PostgreSQL (backends/postgres)",
+        "Redis (backends/redis)",
+    ]
+    command = ["make", "reset", f"VENV={demo.venv}"]
+    subprocess.run(command, cwd=demo.folder, env=demo.environment, check=True)
+    demo.process.wait(10)
+    assert demo.processes() == []
+    assert not (demo.folder / "var").exists()
+
+
 # --- What the Makefile checks first -----------------------------------------------------------------
 
 
