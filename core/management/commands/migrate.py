@@ -17,12 +17,18 @@ class Command(Migrate):
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate as owner, then grant."""
         owner = environ.Env.db_url_config(settings.DATABASE_OWNER_URL)
+        usual = {name: connection.settings_dict[name] for name in ("USER", "PASSWORD", "OPTIONS")}
         connection.close()
-        connection.settings_dict.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
-        connection.settings_dict["OPTIONS"]["options"] = "-c timezone=UTC"
-        super().handle(*args, **options)
-        if options["database"] == "default" and not options["plan"] and not options["check_unapplied"]:
-            self.grant(environ.Env.db_url_config(settings.DATABASE_URL)["USER"], owner["USER"])
+        # A migration may take longer than a request may, and wait longer for a lock.
+        patient = {**usual["OPTIONS"], "options": "-c timezone=UTC"}
+        connection.settings_dict.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"], OPTIONS=patient)
+        try:
+            super().handle(*args, **options)
+            if options["database"] == "default" and not options["plan"] and not options["check_unapplied"]:
+                self.grant(environ.Env.db_url_config(settings.DATABASE_URL)["USER"], owner["USER"])
+        finally:
+            connection.close()
+            connection.settings_dict.update(usual)
 
     def grant(self, role: str, owner: str) -> None:
         """Give the application role its rights: all on rows, but only reading and adding on the append-only ones."""
