@@ -101,7 +101,7 @@ def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, tu
         StepAttempt.objects.create(
             step=step, number=step.attempt, lease_token=token_of(step), worker=WORKER.format(os.getpid())
         )
-        events.record("step.running", step, attempt=step.attempt, lease_token=step.lease_token)
+        events.record(f"step.{step.state}", step, attempt=step.attempt, lease_token=step.lease_token)
     return step, refusal
 
 

@@ -87,9 +87,9 @@ DEEDS = ["work"] * 5 + ["complete"] * 2 + ["die", "refuse", "fail", "cancel", "o
 
 
 @hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(st.lists(st.sampled_from(DEEDS), max_size=25))
+@given(st.lists(st.sampled_from(DEEDS), max_size=20))
 def test_whatever_happens_the_states_fit_together(org, far_side, monkeypatch, deeds):
     monkeypatch.setenv("FAR_SIDE", mkdtemp(dir=far_side.folder))
     with transaction.atomic():
