@@ -38,13 +38,21 @@ def manualtask_list(request: HttpRequest) -> HttpResponse:
         .defer("step__run__instance__plan__version__document")
     )
     page = page_of(tasks, request, ("due", "created_at", "id"), PAGE_SIZE)
+    now = timezone.now()
     context = {
-        "tasks": page.rows,
+        "tasks": [(task, _due(task, now)) for task in page.rows],
         "previous_url": page.previous_url,
         "next_url": page.next_url,
-        "now": timezone.now(),
     }
     return render(request, "provisioning/manualtask_list.html", context)
+
+
+def _due(task: ManualTask, now: datetime) -> dict[str, Any] | None:
+    """Say in how many seconds a task is due, or for how many it has been late; None where it has no date."""
+    if task.due_at is None:
+        return None
+    left = (task.due_at - now).total_seconds()
+    return {"seconds": abs(left), "late": left < 0}
 
 
 def _task_of(person: Any, pk: str) -> ManualTask:
@@ -74,7 +82,7 @@ def _task_page(
         "form_fields": shown,
         "errors": parameters.problems(shown, dict(errors)),
         "can_complete": is_open and request.user.has_perm("provisioning.complete_manualtask", task),
-        "now": timezone.now(),
+        "due": _due(task, timezone.now()),
     }
     return render(request, "provisioning/manualtask_detail.html", context, status=INVALID if errors else 200)
 

@@ -120,6 +120,7 @@ def _context(order: Order, person: Any, *, known_lines: int = 0) -> dict[str, An
         "steps_done": progress.steps_done,
         "sentence": progress.sentence,
         "log": log,
+        "sees_log": bool(log) or (not progress.done and _sees_log(order, person)),
         "outputs": _outputs(order),
         "facts": _facts(order),
         "poll_every": _pace(order, steps, now),
@@ -145,10 +146,14 @@ def _steps(order: Order) -> list[Step]:
     )
 
 
+def _sees_log(order: Order, person: Any) -> bool:
+    is_mine = person.pk in {order.requester_id, order.beneficiary_id}
+    return is_mine or bool(person.has_perm("provisioning.view_stepline"))
+
+
 def _log(order: Order, person: Any, known_lines: int) -> list[str]:
     """Give lines of the technical log to who ordered and to who runs the platform; no secret is in them."""
-    is_mine = person.pk in {order.requester_id, order.beneficiary_id}
-    if order.instance_id is None or not (is_mine or person.has_perm("provisioning.view_stepline")):
+    if order.instance_id is None or not _sees_log(order, person):
         return []
     lines = StepLine.objects.filter(step__run__instance=order.instance_id).order_by("id").select_related("step")
     return [
