@@ -7,6 +7,7 @@ process, one worker and one beat, each as in production. What dies is started ag
 import argparse
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -194,33 +195,13 @@ class Demo:
         self._remove_pid_files()  # of a run that was killed
         # The socket is open already, so that nobody takes the port meanwhile and a restart refuses nobody.
         socket_number = self.listener.fileno()
-        web = ["gunicorn", "config.wsgi", "--bind", f"fd://{socket_number}"]
-        worker = [
-            "celery",
-            "-A",
-            "config",
-            "worker",
-            "--concurrency",
-            "2",
-            "-Q",
-            "default,long",
-            "-l",
-            "INFO",
-        ]
-        beat = [
-            "celery",
-            "-A",
-            "config",
-            "beat",
-            "--schedule",
-            str(VAR / "run" / "beat-schedule"),
-            "-l",
-            "INFO",
-        ]
+        web = f"gunicorn config.wsgi --bind fd://{socket_number}"
+        worker = "celery -A config worker --concurrency 2 -Q default,long -l INFO"
+        beat = "celery -A config beat --schedule var/run/beat-schedule -l INFO"
         self.children = [
-            Child("web", web, self.environment, (socket_number,)),
-            Child("beat", beat, self.environment),
-            Child("worker", worker, self.environment),
+            Child("web", web.split(), self.environment, (socket_number,)),
+            Child("beat", beat.split(), self.environment),
+            Child("worker", worker.split(), self.environment),
         ]
         for child in self.children:
             child.start()
@@ -283,7 +264,7 @@ def listen() -> socket.socket:
     Raises EmbeddedError where PORT is no port or is taken.
     """
     text = os.environ.get("PORT", "")
-    if text and not (text.isdecimal() and 0 < int(text) < 65536):  # noqa: PLR2004 (the number of ports)
+    if text and not (re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536):  # noqa: PLR2004 (the number of ports)
         raise EmbeddedError(f"PORT={text} is not a port: give a number from 1 to 65535.")
     ports = [int(text)] if text else range(FIRST_PORT, LAST_PORT + 1)
     for port in ports:
