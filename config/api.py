@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, resolve
 from django.urls.exceptions import Resolver404
@@ -29,6 +30,12 @@ class SchemaView(SpectacularAPIView):
     renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer]
 
 
+class DocsView(SpectacularSwaggerSplitView):
+    """The same for people, who may try each route out; a page of our own, since theirs has a style in it."""
+
+    template_name = "core/api_docs.html"
+
+
 @csrf_exempt
 def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
     """Answer where there is no route: 308 to the same address with a slash at its end where that is one, else 404.
@@ -49,7 +56,7 @@ def _is_route(address: str) -> bool:
 
 urlpatterns = [
     path("schema/", SchemaView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs/", login_required(DocsView.as_view(url_name="schema")), name="docs"),
     *router.urls,
     path("<path:rest>", nowhere, name="api-nowhere"),
 ]
