@@ -1,6 +1,6 @@
 # Greenlane's commands. `make` alone lists them.
 VENV ?= .venv
-# How many processes run the tests.
+# How many processes run the tests, each whole files: tests of one file may share a running demo.
 WORKERS ?= 2
 PYTEST_ARGS ?=
 PYTHON := $(VENV)/bin/python
@@ -21,7 +21,7 @@ demo: prepare ## Run Greenlane here with a demo organization; PORT=8080 sets the
 	@exec $(PYTHON) -m config.demo
 
 test: prepare-dev ## Run all tests on throw-away servers of their own
-	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-browser: prepare-dev ## Run the browser tests; fails where no Chromium is found
 	@exec env BROWSER_REQUIRED=1 $(PYTHON) -m pytest -m browser $(PYTEST_ARGS)

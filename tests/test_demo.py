@@ -28,10 +28,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
 # What a stranger's shell has; nothing of this test run's own settings gets through.
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
-# One worker runs them all, in this order: they share one running demo, and the last one stops it.
+# They share one running demo and stop it last, so one worker runs the whole file, in this order (`--dist loadfile`).
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.xdist_group("demo"),
     pytest.mark.skipif(not shutil.which("make"), reason="make is not installed"),
 ]
 

@@ -23,8 +23,7 @@ from tests.servers import own_root
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 AS_ROOT = os.geteuid() == 0
-# One worker runs them all: some share one set of servers.
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = pytest.mark.processes
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root steps down to another user")
 
 
