@@ -179,7 +179,7 @@ class PersonAdmin(ServiceAdmin):
             return [(None, {"fields": ("username", "name", "email", "unit", "password")})]
         return [
             (None, {"fields": ("username", "name", "email", "unit", "is_active")}),
-            ("Known of it", {"fields": ("is_superuser", "last_login", "date_joined")}),
+            ("Sign-in", {"fields": ("is_superuser", "last_login", "date_joined")}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

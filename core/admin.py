@@ -86,11 +86,13 @@ class ServiceInline:
     """Mix-in of an inline whose rows are saved and removed by services. Call `save` and `remove`."""
 
     extra = 0
+    max_num = 60
     after = ""  # the section below which it stands; empty: below all
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         """Tell each form what was refused, and the parent's admin who saves."""
-        formset = super().get_formset(request, obj, **kwargs)  # type: ignore[misc]
+        # Nobody makes the server build a thousand forms by sending a number.
+        formset = super().get_formset(request, obj, **{"absolute_max": 2 * self.max_num, **kwargs})  # type: ignore[misc]
         formset.form.refusals = getattr(request, "refusals", {})
         formset.inline = self
         return formset

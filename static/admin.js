@@ -1,13 +1,20 @@
-// Repair: Django's search-as-you-type leaves its box without the name of its field.
+// Repair: Django's search-as-you-type puts a box in place of a list, and leaves it without the name of its field.
 "use strict";
 
-addEventListener("load", () => {
-  for (const select of document.querySelectorAll("select.admin-autocomplete")) {
-    const box = select.parentElement.querySelector(".select2-selection");
-    const label = document.querySelector(`label[for="${select.id}"]`);
-    if (box && label) {
-      label.id ||= `${select.id}_label`;
-      box.setAttribute("aria-labelledby", `${label.id} ${box.getAttribute("aria-labelledby") ?? ""}`.trim());
+function nameBox(container) {
+  const select = container.previousElementSibling;
+  const label = select && document.querySelector(`label[for="${select.id}"]`);
+  if (!label) return;
+  label.id ||= `${select.id}_label`;
+  const shown = container.querySelector(".select2-selection__rendered");
+  shown.setAttribute("aria-labelledby", label.id);
+  container.querySelector(".select2-selection").setAttribute("aria-labelledby", `${label.id} ${shown.id}`);
+}
+
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes) {
+    for (const node of addedNodes) {
+      if (node.nodeType === Node.ELEMENT_NODE && node.matches("select + .select2-container")) nameBox(node);
     }
   }
-});
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -112,36 +112,36 @@ def test_the_trail_is_read_by_auditors_not_by_curators(org, staff):
     assert found.context["cl"].result_count == Event.objects.filter(subject_id=org.business.pk).count()
 
 
+QUERIES = [
+    "_popup=1",
+    "_to_field=id",
+    "_to_field=password",
+    "_to_field=%27%22",
+    "p=abc",
+    "p=99999999999",
+    "o=99.-99.x",
+    "all=",
+    "e=1",
+    "q=%22%27%5C",
+    "q=" + "9" * 500,
+    "id__exact=nonsense",
+    "state__exact=nonsense",
+    "password__startswith=p",
+    "nonsense=1",
+    "unit__id__exact=nonsense",
+    "owner=nonsense&service_owner=nonsense&unit=nonsense&category=nonsense",
+    "_changelist_filters=%FF&_facets=1",
+]
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-@pytest.mark.parametrize(
-    "query",
-    [
-        "_popup=1",
-        "_to_field=id",
-        "_to_field=password",
-        "_to_field=%27%22",
-        "p=abc",
-        "p=99999999999",
-        "o=99.-99.x",
-        "all=",
-        "e=1",
-        "q=%22%27%5C",
-        "q=" + "9" * 500,
-        "id__exact=nonsense",
-        "state__exact=nonsense",
-        "password__startswith=p",
-        "nonsense=1",
-        "unit__id__exact=nonsense",
-        "owner=nonsense&service_owner=nonsense&unit=nonsense&category=nonsense",
-        "_changelist_filters=%FF&_facets=1",
-    ],
-)
-def test_no_address_is_a_fault(org, ordered, staff, model, query):
+def test_no_address_is_a_fault(org, ordered, staff, model):
     client = staff("admin")
     row = model.objects.first()
     pk = row.pk if row else 1
+    for query in QUERIES:
+        assert client.get(f"{route(model, 'changelist')}?{query}").status_code < 500, query
     for address in [
-        route(model, "changelist"),
         route(model, "add"),
         route(model, "change", pk),
         route(model, "change", "nonsense"),
@@ -150,8 +150,10 @@ def test_no_address_is_a_fault(org, ordered, staff, model, query):
         route(model, "history", "nonsense"),
         route(model, "delete", "nonsense"),
     ]:
-        assert client.get(f"{address}?{query}").status_code < 500, address
-        assert client.post(f"{address}?{query}", {"_popup": "1", "_to_field": "nonsense"}).status_code < 500, address
+        for query in ("", "_popup=1", "_to_field=id", "_to_field=nonsense", "owner=x&service_owner=x&unit=x&p=x"):
+            forged = {"_popup": "1", "_to_field": "nonsense"}
+            assert client.get(f"{address}?{query}").status_code < 500, (address, query)
+            assert client.post(f"{address}?{query}", forged).status_code < 500, (address, query)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
@@ -164,10 +166,11 @@ def test_no_form_is_a_fault(org, ordered, staff, model):
         if shown.status_code != 200:
             continue
         sent = sent_by(shown)
-        for value in ("", "nonsense", "x" * 100_000, "\U0001f600", "-1", "9" * 400, "[[[", "NaN", "\ud7ff"):
-            names = [name for name in sent if name != "csrfmiddlewaretoken"]
-            assert client.post(address, dict.fromkeys(names, value)).status_code < 500, value
-            for name in names:
+        names = [name for name in sent if name != "csrfmiddlewaretoken"]
+        for value in ("", "nonsense", "x" * 100_000, "\U0001f600", "-1", "9" * 400, "[[[", "NaN"):
+            assert client.post(address, dict.fromkeys(names, value)).status_code < 500, value[:20]
+        for name in names:
+            for value in ("nonsense", "9" * 400):
                 assert client.post(address, sent | {name: value}).status_code < 500, (name, value[:20])
         assert client.post(address, {}).status_code < 500
         nul = client.post(address, sent | dict.fromkeys(sent, "a\0b"))
@@ -189,7 +192,8 @@ def test_who_is_not_staff_does_not_come_in(org, offering):
     client.force_login(org.business, backend="django.contrib.auth.backends.ModelBackend")
     for address in ("/admin/", reverse("admin:catalog_offering_changelist"), reverse("admin:core_event_changelist")):
         assert client.get(address).status_code == 302
-    assert Client().get("/admin/").url.startswith(reverse("accounts:sign_in"))
+    asked = Client().get("/admin/", follow=True).redirect_chain[-1][0]
+    assert asked.startswith(reverse("accounts:sign_in"))
 
 
 def test_the_policy_of_content_is_as_strict_as_elsewhere(org, offering, staff):
