@@ -74,7 +74,7 @@ The service desk sets it up with your account, encrypts its disk and tells you w
         slug="software-license",
         name="Design software license",
         category="workplace",
-        icon="layers",
+        icon="spark",
         summary="A named license for layout, photo or video work.",
         description="""\
 A license in your name for one of the design programs that the company has a contract for.
