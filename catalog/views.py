@@ -153,7 +153,7 @@ def offering_page(
     if not closed:
         plan = _chosen(plans, form.plan)
         shown = _form_fields(plans, plan, cost_centers, form)
-        accept = _accept_field(form)
+        accept = _accept_field(form, version)
         context |= {
             "form_fields": shown,
             "terms_field": accept,
@@ -292,17 +292,16 @@ def _prices(plan: Plan) -> str:
     return ", ".join(parts) or "Free"
 
 
-def _accept_field(form: Entered) -> Field:
-    """Give the box that accepts the terms; after an error only what was ticked for these terms stays ticked."""
-    error = form.errors.get("/terms_hash", "")
+def _accept_field(form: Entered, version: OfferingVersion) -> Field:
+    """Give the box that accepts the terms; it stays ticked only where it was for the text that is shown."""
     return Field(
         "accept",
         "f-accept",
         "I have read the terms of use and accept them",
         "checkbox",
         required=True,
-        value=bool(form.terms_hash) and not error,
-        error=error,
+        value=form.terms_hash == version.terms_hash,
+        error=form.errors.get("/terms_hash", ""),
     )
 
 

@@ -9,6 +9,12 @@ from tests.pages.forms import order_form, press
 from tests.provisioning.engine import drive
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(settings):
+    """Here the test itself is the worker, within its own transaction: nobody can renew its lease."""
+    settings.LEASE_SECONDS = 60
+
+
 @pytest.fixture
 def signed_in(org):
     """Sign a person in, as his browser would be."""

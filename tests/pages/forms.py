@@ -17,7 +17,7 @@ class Forms(HTMLParser):
         one = dict(attrs)
         if tag == "form":
             self.form = self.by_action.setdefault(one.get("action", ""), {})
-        elif self.form is None or "name" not in one and tag != "option":
+        elif self.form is None or ("name" not in one and tag != "option"):
             return
         elif tag == "input" and (one["type"] not in {"radio", "checkbox"} or "checked" in one):
             self.form[one["name"]] = one.get("value") or ("on" if one["type"] == "checkbox" else "")

@@ -79,7 +79,7 @@ def test_a_new_password_keeps_this_session_and_ends_the_others(org, business, si
     [
         ({"old_password": "wrong"}, "Your old password was entered incorrectly"),
         ({"new_password1": "short", "new_password2": "short"}, "This password is too short"),
-        ({"new_password2": "another-horse"}, "The two password fields didn’t match."),
+        ({"new_password2": "another-horse"}, "The two password fields didn"),
         ({"new_password1": "", "new_password2": ""}, "Enter a new password."),
     ],
 )
