@@ -272,6 +272,14 @@ def test_addresses_in_the_environment_are_used_and_nothing_is_started_for_them(r
     assert values.keys() == {"SECRET_KEY", "ENCRYPTION_KEYS", "ALLOWED_HOSTS"}
 
 
+def test_with_our_own_two_addresses_given_nothing_is_started_and_it_is_said_what_is_missing(root):
+    lines = []
+    servers, values = embedded.start(root, say=lines.append, environ={"DATABASE_URL": "set", "REDIS_URL": "set"})
+    assert servers == embedded.find(root) == []
+    assert "POSTGRESQL_BACKEND_URL" not in values
+    assert "POSTGRESQL_BACKEND_URL and REDIS_BACKEND_URL" in lines[-1]
+
+
 def test_without_a_redis_program_messages_go_through_files_and_one_line_says_so(root, tmp_path, monkeypatch):
     programs = tmp_path / "programs"
     programs.mkdir()

@@ -43,7 +43,8 @@ ASKED_BY = {
 def ensure(root: Path, *, say: Callable[[str], None] = print) -> dict[str, str]:
     """Start what is not running and return the environment values by which all is reached.
 
-    A server whose address is set in the environment is not started. Raises EmbeddedError.
+    A server whose address is set in the environment is not started, and with DATABASE_URL and REDIS_URL
+    both set none is. Raises EmbeddedError.
     """
     return start(root, say=say)[1]
 
@@ -71,9 +72,7 @@ def start(
     running: list[Server] = []
     values: dict[str, str] = {}
     with servers_lock(root):
-        for name, setting in ASKED_BY.items():
-            if environ.get(setting):
-                continue
+        for name in _needed(environ, say):
             begin = start_postgres if "postgres" in name else start_redis
             try:
                 server = begin(root, name, **options)
@@ -91,6 +90,17 @@ def start(
     for server in running:
         say(str(server))
     return running, values
+
+
+def _needed(environ: Mapping[str, str], say: Callable[[str], None]) -> list[str]:
+    """Name the servers whose address is not given; none at all where Greenlane's own two are given."""
+    if environ.get("DATABASE_URL") and environ.get("REDIS_URL"):
+        missing = [setting for setting in ASKED_BY.values() if not environ.get(setting)]
+        say("DATABASE_URL and REDIS_URL are set, so no server is started here.")
+        if missing:
+            say(f"Orders of what is delivered there need {' and '.join(missing)} too.")
+        return []
+    return [name for name, setting in ASKED_BY.items() if not environ.get(setting)]
 
 
 def find(root: Path) -> list[Server]:
