@@ -5,15 +5,24 @@ because each worker looks for due rows by itself.
 """
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, signals
+import celery
+from celery import signals
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("greenlane")
+
+class Task(celery.Task):
+    """A task whose messages are not acknowledged."""
+
+    Request = "config.doorbell:Ring"
+
+
+app = celery.Celery("greenlane", task_cls=Task)
 
 
 def configure() -> None:
@@ -21,7 +30,14 @@ def configure() -> None:
     from django.conf import settings  # noqa: PLC0415 (settings first)
 
     broker = settings.REDIS_URL or "memory://"
-    transport: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 7200}
+    transport: dict[str, Any] = {
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "visibility_timeout": 7200,
+        # A broker whose machine is gone says nothing: half a minute of silence ends the connection.
+        "socket_keepalive": True,
+        "socket_keepalive_options": {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3},
+    }
     if broker.startswith("filesystem:"):
         folder = Path(broker.split("://", 1)[1])
         transport = {name: str(folder) for name in ("data_folder_in", "data_folder_out", "control_folder")}
@@ -46,7 +62,8 @@ def configure() -> None:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         task_default_queue="default",
-        task_queues=[Queue("default"), Queue("long")],
+        # Read once and forgotten: see config/doorbell.py.
+        task_queues=[Queue("default", no_ack=True), Queue("long", no_ack=True)],
         task_create_missing_queues=False,
         beat_schedule={"housekeeping": {"task": "core.tasks.housekeeping", "schedule": 3600.0}},
         timezone="UTC",

@@ -45,3 +45,7 @@ class Command(Migrate):
             for table in APPEND_ONLY:
                 if table in existing:
                     cursor.execute(f"REVOKE UPDATE, DELETE ON {table} FROM {name}")
+            cursor.execute("SELECT table_name FROM information_schema.views WHERE table_schema = 'public'")
+            for (view,) in cursor.fetchall():
+                # Whoever may write to a view writes with its owner's rights.
+                cursor.execute(f"REVOKE INSERT, UPDATE, DELETE ON {connection.ops.quote_name(view)} FROM {name}")

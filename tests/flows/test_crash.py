@@ -1,0 +1,203 @@
+"""What happens to orders when workers are killed, brokers forget or hang, and deployments roll."""
+
+import os
+import signal
+import time
+from contextlib import closing, contextmanager
+from datetime import timedelta
+
+import psycopg2
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+from psycopg2 import sql
+
+import accounts.services as accounts
+from config import embedded
+from config.embedded.process import wait_until
+from orders.models import Order
+from provisioning import sweeper
+from provisioning.connectors import connector
+from provisioning.connectors.names import name_for
+from provisioning.models import StepAttempt
+from provisioning.services import reveal
+from tests import servers
+from tests.factories import published_offering, wanted_body
+from tests.provisioning.back_ends import PostgreSQLServer
+from tests.provisioning.calls import a_call
+from tests.provisioning.engine import fresh, place, run_of, step_of
+
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+
+# Twice the lease, as promised, and what a busy machine of two cores may take on top.
+RECOVERY_SECONDS = 2 * settings.LEASE_SECONDS + settings.SWEEP_SECONDS
+SLACK_SECONDS = 10.0
+
+
+def states(*orders):
+    return [fresh(order).state for order in orders]
+
+
+def wait_for(condition, seconds=RECOVERY_SECONDS + SLACK_SECONDS):
+    """Wait for what has to become true."""
+    assert wait_until(condition, seconds), f"not within {seconds} s"
+
+
+@contextmanager
+def another_connection(url):
+    """A transaction of a bystander, which ends without a trace."""
+    with closing(psycopg2.connect(url)) as session:
+        yield session
+        session.rollback()
+
+
+def owner_url():
+    known = connection.settings_dict
+    return f"postgresql://{known['USER']}:{known['PASSWORD']}@{known['HOST']}:{known['PORT']}/{known['NAME']}"
+
+
+def check_delivered_once(order):
+    """The order is complete, one database is there, and its password opens it."""
+    back_end = PostgreSQLServer()
+    instance = fresh(order.instance)
+    named_after_it = back_end.ask("SELECT datname FROM pg_database WHERE datname LIKE %s", f"%{instance.pk.hex[:8]}")
+    assert len(named_after_it) == 1
+    password = reveal(instance, actor=instance.owner)["password"]
+    assert back_end.use(instance.outputs, password) == [(0,)]
+    attempts = list(step_of(order).attempts.values_list("number", "outcome"))
+    assert attempts[0] == (1, "lost")
+    assert attempts[-1][1] == "succeeded"
+
+
+@pytest.fixture
+def database(ordered):
+    """An order of a database; what was delivered goes when the test does."""
+    order = ordered(("Making it", "postgresql", {}))
+    yield order
+    instance = order.instance
+    connector("postgresql").undo(a_call("undo", instance_id=instance.pk, instance_name=instance.name))
+
+
+def test_a_worker_killed_after_the_database_was_made_another_completes_the_order(database, processes):
+    name = name_for(database.instance.name, database.instance_id)
+    with another_connection(owner_url()) as bystander:
+        with bystander.cursor() as cursor:
+            # The result waits for the run's row; what is made at the back end does not.
+            cursor.execute("SELECT 1 FROM provisioning_run WHERE id = %s FOR UPDATE", [str(run_of(database).pk)])
+        first = processes.worker()
+        ready = "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn"
+        wait_for(lambda: PostgreSQLServer().ask(ready, name))
+        processes.worker()
+        first.kill()
+    wait_for(lambda: states(database) == ["completed"])
+    check_delivered_once(database)
+
+
+def test_a_worker_killed_in_the_middle_of_making_it_leaves_nothing_that_acts_later(database, processes):
+    name = name_for(database.instance.name, database.instance_id)
+    with another_connection(settings.POSTGRESQL_BACKEND_URL) as bystander:
+        with bystander.cursor() as cursor:
+            cursor.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))  # not committed: others wait
+        first = processes.worker()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s AND wait_event_type = 'Lock'"
+        wait_for(lambda: PostgreSQLServer().ask(waiting, f"greenlane {database.instance_id.hex} %"))
+        processes.worker()
+        first.kill()
+    wait_for(lambda: states(database) == ["completed"])
+    check_delivered_once(database)
+
+
+def test_only_the_pool_process_killed_the_same_worker_goes_on(ordered, processes, far_side):
+    order = ordered(("Making it", "fake", {"hold": "gate"}))
+    worker = processes.worker()
+    wait_for(StepAttempt.objects.exists)
+    place = int(StepAttempt.objects.get().worker.rsplit(":", 1)[1])
+    assert place != worker.pid
+    os.kill(place, signal.SIGKILL)
+    far_side.open("gate")
+    wait_for(lambda: states(order) == ["completed"])
+    assert worker.alive()
+    assert list(step_of(order).attempts.values_list("number", "outcome")) == [(1, "lost"), (2, "succeeded")]
+    assert far_side.live() == far_side.live(order.instance_id)
+
+
+def test_a_step_that_kills_its_worker_ends_at_its_maximum_and_others_go_on(ordered, processes, far_side):
+    poison = ordered(("Making it", "bare", {"poison": True}, {"max_attempts": 3}))
+    first = ordered(("Making it", "bare", {}))
+    others = [first, *(place(first.plan.version.offering, first.requester) for _ in range(9))]
+    processes.worker(places=2)
+    wait_for(lambda: states(*others) == ["completed"] * 10)
+    wait_for(lambda: states(poison) == ["failed"], 3 * (RECOVERY_SECONDS + SLACK_SECONDS))
+    assert len(far_side.calls("start", poison.instance_id)) == 3
+    assert len(far_side.calls("undo", poison.instance_id)) == 1
+    assert len(far_side.calls("start")) == 13
+    assert set(step_of(poison).attempts.values_list("outcome", flat=True)) == {"lost"}
+
+
+def test_all_that_redis_held_is_forgotten_and_every_order_runs(ordered, processes, far_side):
+    first = ordered(("Making it", "bare", {}))
+    orders = [first, *(place(first.plan.version.offering, first.requester) for _ in range(19))]
+    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+        assert wait_until(lambda: broker.llen("default") > 0, 10)
+        broker.flushall()
+    processes.worker(places=2)
+    wait_for(lambda: states(*orders) == ["completed"] * 20, 30)
+    assert len(far_side.calls("start")) == 20
+
+
+def test_asked_to_end_a_worker_finishes_its_step_and_hands_over_the_rest(ordered, processes, far_side):
+    first = ordered(("Making it", "bare", {"hold": "gate"}))
+    orders = [first, *(place(first.plan.version.offering, first.requester) for _ in range(3))]
+    worker = processes.worker()
+    wait_for(lambda: far_side.calls("start"))
+    worker.process.terminate()
+    worker.wait_for_line("Warm shutdown")
+    far_side.open("gate")
+    assert worker.process.wait(timeout=30) == 0
+    assert sorted(states(*orders)) == ["completed", "fulfilling", "fulfilling", "fulfilling"]
+    processes.worker(places=2)
+    wait_for(lambda: states(*orders) == ["completed"] * 4)
+    assert len(far_side.calls("start")) == 4
+    assert set(StepAttempt.objects.values_list("number", flat=True)) == {1}
+
+
+def test_without_redis_and_with_a_hanging_one_orders_are_taken_at_once_and_run_later(org, far_side, processes):
+    offering = published_offering(org, steps=[{"name": "Making it", "connector": "bare"}])
+    _, token = accounts.create_token(
+        org.business, label="tests", scopes=["read", "order"], expires_in=timedelta(hours=1), actor=org.business
+    )
+    with servers.own_root() as root:
+        broker = embedded.start_redis(root, throw_away=True)
+        web = processes.web(REDIS_URL=broker.url)
+        processes.worker(REDIS_URL=broker.url)
+
+        def order_many(kind):
+            """Order ten services; give how long the slowest answer took."""
+            slowest = 0.0
+            for number in range(10):
+                started = time.monotonic()
+                body = wanted_body(offering, name=f"{kind} {number}")
+                status, answer = web.request("POST", "/api/v1/orders/", body, token=token, key=f"{kind}-{number}")
+                slowest = max(slowest, time.monotonic() - started)
+                assert status == 201, answer
+            return slowest
+
+        def all_run():
+            return not Order.objects.exclude(state="completed").exists()
+
+        order_many("warm")
+        wait_for(all_run)
+        broker.stop()
+        assert order_many("down") < 1
+        assert not all_run()
+        wait_for(lambda: sweeper.last_pulse().facts["broker"] == "degraded")
+        broker = embedded.start_redis(root, throw_away=True)
+        wait_for(all_run, 40)
+        os.kill(broker.pid, signal.SIGSTOP)
+        assert order_many("hung") < 1
+        wait_for(lambda: sweeper.last_pulse().facts["broker"] == "degraded")
+        assert sweeper.seconds_since_sweep() < 20
+        os.kill(broker.pid, signal.SIGCONT)
+        wait_for(all_run, 40)
+    assert len(far_side.calls("start")) == 30
