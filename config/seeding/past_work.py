@@ -15,6 +15,12 @@ from provisioning.services.runs import CANCELED
 # How the parts of a delivery by machine share its time.
 FIRST_SHARE, PICKED_UP_AFTER = 0.8, timedelta(milliseconds=60)
 ATTEMPTS = 5
+# What the connectors say once they have looked.
+CHECKED = {
+    "postgresql": "Signed in with the new password.",
+    "redis_acl": "Signed in with the new password.",
+    "git_repository": "Git can read the repository.",
+}
 INSTANCE_STATES = {
     "open": ServiceInstance.State.PROVISIONING,
     "failed": ServiceInstance.State.FAILED,
@@ -166,7 +172,7 @@ def _end(step: Step, state: str, at: datetime, rows: Rows, *, detail: str = "", 
 
 def _done_by_machine(work: Work, step: Step, at: datetime, rows: Rows) -> None:
     step.external_ref = name_for(work.instance.name, work.instance.pk)
-    detail = "It answers." if step.operation == "describe" else f"Made {step.external_ref}."
+    detail = CHECKED[step.connector] if step.operation == "describe" else f"Made {step.external_ref}."
     rows.lines.append(StepLine(step=step, at=at, text=detail))
     _end(step, Step.State.SUCCEEDED, at, rows, detail=detail)
 
