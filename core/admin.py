@@ -30,6 +30,8 @@ from core.problems import Conflict, Invalid
 from core.states import IllegalMove
 from core.transactions import UNIQUE_VIOLATION, sqlstate
 
+MOST_FORMS = 200  # of one kind on one page, with those that somebody only claims to have sent
+
 
 class Refused(Exception):  # noqa: N818 (a state, as the services' own)
     """A service refused what a form asked for: the transaction ends, the form is shown again."""
@@ -92,7 +94,7 @@ class ServiceInline:
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         """Tell each form what was refused, and the parent's admin who saves."""
         # Nobody makes the server build a thousand forms by sending a number.
-        formset = super().get_formset(request, obj, **{"absolute_max": 2 * self.max_num, **kwargs})  # type: ignore[misc]
+        formset = super().get_formset(request, obj, **{"absolute_max": MOST_FORMS, **kwargs})  # type: ignore[misc]
         formset.form.refusals = getattr(request, "refusals", {})
         formset.inline = self
         return formset
