@@ -123,12 +123,8 @@ PEOPLE = (
         "Service owner of all demo offerings",
         ((Role.SERVICE_OWNER, "company"),),
     ),
-    DemoPerson(
-        "finance", "Paul Stein", "company", "Finance: keeps cost centers", ((Role.FINANCE, "company"),)
-    ),
-    DemoPerson(
-        "auditor", "Nora Lind", "company", "Auditor: sees, changes nothing", ((Role.AUDITOR, "company"),)
-    ),
+    DemoPerson("finance", "Paul Stein", "company", "Finance: keeps cost centers", ((Role.FINANCE, "company"),)),
+    DemoPerson("auditor", "Nora Lind", "company", "Auditor: sees, changes nothing", ((Role.AUDITOR, "company"),)),
 )
 
 COST_CENTERS = (

@@ -45,9 +45,7 @@ def _units(admin: Person) -> dict[str, BusinessUnit]:
     for entry in UNITS:
         if entry.slug not in units:
             parent = units[entry.parent] if entry.parent else None
-            units[entry.slug] = accounts.create_unit(
-                slug=entry.slug, name=entry.name, parent=parent, actor=admin
-            )
+            units[entry.slug] = accounts.create_unit(slug=entry.slug, name=entry.name, parent=parent, actor=admin)
     return units
 
 
@@ -77,8 +75,7 @@ def _set_passwords(people: People, fresh: set[str], password: str) -> Passwords:
     else:
         wanted = set(people)
     known = {
-        encoded: check_password(password, encoded)
-        for encoded in {people[name].password for name in wanted - fresh}
+        encoded: check_password(password, encoded) for encoded in {people[name].password for name in wanted - fresh}
     }
     encoded = make_password(password) if fresh else ""
     for name in sorted(wanted):

@@ -76,8 +76,7 @@ def begin(told: Any, order: Order, rows: Rows) -> Work:
         context=_context(told, order),
     )
     steps = [
-        _step(past.name, run, seq, entry)
-        for seq, entry in enumerate(told.plan.version.promised["workflow"], start=1)
+        _step(past.name, run, seq, entry) for seq, entry in enumerate(told.plan.version.promised["workflow"], start=1)
     ]
     order.instance = instance
     rows.instances.append(instance)
@@ -125,9 +124,7 @@ def _step(name: str, run: Run, seq: int, entry: dict[str, Any], **values: Any) -
 
 def go_on(past: Past, work: Work, doer: Person, rows: Rows) -> None:
     """Write down how the delivery went on; `doer` did what was done by hand."""
-    {"completed": _complete, "failed": _fail, "canceled": _cancel, "open": _wait}[past.ended](
-        past, work, doer, rows
-    )
+    {"completed": _complete, "failed": _fail, "canceled": _cancel, "open": _wait}[past.ended](past, work, doer, rows)
 
 
 def _complete(past: Past, work: Work, doer: Person, rows: Rows) -> None:

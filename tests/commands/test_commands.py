@@ -77,9 +77,7 @@ def test_a_refusal_from_the_shell_is_one_sentence_and_1():
 
 
 class TestCreateToken:
-    @pytest.mark.parametrize(
-        ("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("3600", 3_600), ("15m", 900)]
-    )
+    @pytest.mark.parametrize(("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("3600", 3_600), ("15m", 900)])
     def test_it_prints_the_token_alone_with_the_life_and_scopes_asked_for(self, org, text, seconds):
         printed = say("create_token", "--user", "business", "--expires-in", text, "--scopes", "read,order")
         token = ApiToken.objects.get()

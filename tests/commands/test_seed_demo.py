@@ -95,9 +95,7 @@ def test_twelve_offerings_stand_in_five_categories_and_entitlements_differ(demo)
         form = offering.current_version.promised["form"]
         assert all("default" in field for field in form["properties"].values()), offering.slug
     sees = {
-        name: set(
-            Offering.objects.visible_to(Person.objects.get(username=name)).values_list("slug", flat=True)
-        )
+        name: set(Offering.objects.visible_to(Person.objects.get(username=name)).values_list("slug", flat=True))
         for name in ("business", "business2")
     }
     assert sees["business"] - sees["business2"] == {"software-license"}

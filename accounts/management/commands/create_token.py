@@ -48,9 +48,7 @@ class Command(PlainCommand):
             required=True,
             help="30d, 12h, 15m or 3600 (seconds); a year at most",
         )
-        parser.add_argument(
-            "--scopes", type=scopes, required=True, help=f"among {','.join(Scope.values)}; by commas"
-        )
+        parser.add_argument("--scopes", type=scopes, required=True, help=f"among {','.join(Scope.values)}; by commas")
         parser.add_argument("--label", default="made by create_token", help="how it is called on his profile")
 
     def handle(self, *args: Any, **options: Any) -> None:

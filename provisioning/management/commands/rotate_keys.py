@@ -22,9 +22,5 @@ class Command(PlainCommand):
         try:
             count = rotate_keys()
         except Unreadable as error:
-            raise CommandError(
-                f"{error} Put the key that it was stored with back into ENCRYPTION_KEYS."
-            ) from error
-        self.stdout.write(
-            f"{count} secret{' is' if count == 1 else 's are'} encrypted with the first key now."
-        )
+            raise CommandError(f"{error} Put the key that it was stored with back into ENCRYPTION_KEYS.") from error
+        self.stdout.write(f"{count} secret{' is' if count == 1 else 's are'} encrypted with the first key now.")
