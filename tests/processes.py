@@ -79,13 +79,13 @@ class Process:
 class Processes:
     """Starts workers and webs that share one far side and one broker; ends them all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, settings: str = "tests.provisioning.worker_settings") -> None:
         self.folder = folder
         self.started: list[Process] = []
         self.environment = os.environ | {
             "DATABASE_URL": application_url(),
             "DATABASE_OWNER_URL": application_url(),
-            "DJANGO_SETTINGS_MODULE": "tests.provisioning.worker_settings",
+            "DJANGO_SETTINGS_MODULE": settings,
             "FAR_SIDE": str(folder),
             "PYTHONUNBUFFERED": "1",
         }
