@@ -78,7 +78,7 @@ class RoleInline(ServiceInline, admin.StackedInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """See the roles with the person."""
-        return request.user.has_perm("accounts.view_person")  # type: ignore[union-attr]
+        return request.user.has_perm("accounts.view_person")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Grant to others alone."""
@@ -165,7 +165,7 @@ class PersonAdmin(ServiceAdmin):
         match = request.resolver_match
         finding = match is not None and match.url_name == "autocomplete"
         return super().has_view_permission(request, obj) or (
-            finding and request.user.has_perm("accounts.change_costcenter")  # type: ignore[union-attr]
+            finding and request.user.has_perm("accounts.change_costcenter")
         )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 (Django's signature)
@@ -200,7 +200,7 @@ class PersonAdmin(ServiceAdmin):
             accounts.change_person(Person.objects.get(pk=row.pk), **kept, actor=person)
         if "is_active" in form.changed_data:
             accounts.set_active(Person.objects.get(pk=row.pk), values["is_active"], actor=person)
-        return row  # type: ignore[no-any-return]
+        return row
 
     @admin.display(description="roles")
     def roles_shown(self, person: Person) -> str:

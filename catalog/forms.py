@@ -189,7 +189,7 @@ class PlanForm(ServiceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
-            self.initial |= shown_prices(self.instance)
+            self.initial.update(shown_prices(self.instance))
 
     def clean_currency(self) -> str:
         """Take small letters too."""

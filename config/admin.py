@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -42,18 +43,18 @@ class GreenlaneAdminSite(admin.AdminSite):
             return redirect("catalog:offering_list")
         return redirect(f"{reverse('accounts:sign_in')}?{urlencode({'next': request.get_full_path()})}")
 
-    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]  # a redirect will do
         """Sign out, and show the sign-in page."""
         return LogoutView.as_view(next_page=settings.LOGOUT_REDIRECT_URL)(request)
 
-    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]  # a redirect will do
         """Send people to the one page that also ends their tokens."""
         return redirect("accounts:password_change")
 
-    def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         """Show what can be curated, and beside it the drafts that wait for somebody."""
         drafts: list[OfferingVersion] = []
-        if request.user.has_perm("catalog.view_offeringversion"):  # type: ignore[union-attr]
+        if request.user.has_perm("catalog.view_offeringversion"):
             open_drafts = OfferingVersion.objects.filter(state=OfferingVersion.State.DRAFT)
             drafts = list(open_drafts.defer("parameters_schema", "document").order_by("-created_at")[:20])
         return super().index(request, {**(extra_context or {}), "drafts": drafts})

@@ -193,7 +193,7 @@ class OfferingAdmin(ServiceAdmin):
             catalog.set_picture(row, "", None, actor=person)
         if "units" in form.changed_data:
             _entitle(row, set(values["units"]), person)
-        return row  # type: ignore[no-any-return]
+        return row
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
         """Go on to the first draft."""

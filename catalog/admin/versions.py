@@ -28,7 +28,7 @@ class OfDraft(ServiceInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """See the parts with the version."""
-        return request.user.has_perm("catalog.view_offeringversion")  # type: ignore[union-attr]
+        return request.user.has_perm("catalog.view_offeringversion")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Write in drafts alone."""
@@ -267,7 +267,7 @@ class VersionAdmin(ServiceAdmin):
     def save(self, row: Any, form: Any, person: Any, *, change: bool) -> OfferingVersion:
         """Write what was changed into the draft; who changes nothing is no author."""
         if not form.changed_data:
-            return row  # type: ignore[no-any-return]
+            return row
         changed = {name: form.cleaned_data[name] for name in form.changed_data}
         return catalog.save_draft(row, actor=person, **changed)
 
@@ -290,14 +290,14 @@ class VersionAdmin(ServiceAdmin):
 
     def get_urls(self) -> Any:
         """Add the preview."""
-        view = self.admin_site.admin_view(self.preview_view)  # type: ignore[type-var]
+        view = self.admin_site.admin_view(self.preview_view)
         return [path("<path:object_id>/preview/", view, name="catalog_offeringversion_preview"), *super().get_urls()]
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the offering's page as a business user would see it, from what is saved."""
         version = self.get_object(request, object_id)
         if version is None or not self.has_view_permission(request, version):
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         plans = list(version.plans.prefetch_related("prices"))
         currency = next((price.currency for plan in plans for price in plan.prices.all()), "")
         context = {

@@ -16,13 +16,11 @@ from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetW
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
-from django.db.models import ForeignKey, Model, Q, QuerySet
+from django.db.models import ForeignKey, Model, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
 from core.forms import RowForm, ServiceForm
 from core.models import Event
@@ -45,18 +43,20 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """How many rows there are, or `MOST` where there are more."""
-        return int(self.object_list[: self.MOST].count())  # type: ignore[call-arg, arg-type]  # a queryset
+        rows: Any = self.object_list
+        return int(rows[: self.MOST].count())
 
 
 class PickOne(AutocompleteSelect):
     """Django's search-as-you-type, which takes any text as chosen and then asks the database for it."""
 
-    def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> Any:
+    def optgroups(self, name: str, value: Sequence[str], attrs: dict[str, Any] | None = None) -> Any:
         """Give the chosen row alone, and none for what cannot be the id of one."""
-        return super().optgroups(name, [one for one in value if _is_uuid(one)], attrs)  # type: ignore[misc]
+        return super().optgroups(name, [one for one in value if is_uuid(one)], attrs)
 
 
-def _is_uuid(text: object) -> bool:
+def is_uuid(text: object) -> bool:
+    """Tell whether `text` can be the id of a row."""
     try:
         uuid.UUID(str(text))
     except ValueError:
@@ -88,7 +88,7 @@ class ServiceInline:
     """Mix-in of an inline whose rows are saved and removed by services. Call `save` and `remove`."""
 
     extra = 0
-    max_num = 60
+    max_num: int | None = 60
     after = ""  # the section below which it stands; empty: below all
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
@@ -153,7 +153,7 @@ class ServiceAdmin(admin.ModelAdmin):
         return False
 
     def _may(self, request: HttpRequest, verb: str, obj: Any) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.{verb}_{self.opts.model_name}", obj)  # type: ignore[union-attr]
+        return request.user.has_perm(f"{self.opts.app_label}.{verb}_{self.opts.model_name}", obj)
 
     # --- saving --------------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class ServiceAdmin(admin.ModelAdmin):
         own = [
             path(
                 f"<path:object_id>/{action.name}/",
-                self.admin_site.admin_view(partial(self.action_view, action=action)),  # type: ignore[type-var]
+                self.admin_site.admin_view(partial(self.action_view, action=action)),
                 name=self._route(action.name),
             )
             for action in self.object_actions
@@ -272,7 +272,7 @@ class ServiceAdmin(admin.ModelAdmin):
         """Ask, then do it. What a service refuses is told; it is never a fault."""
         row = self.get_object(request, unquote(object_id))
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         if not self.has_view_permission(request, row):
             raise PermissionDenied
         form = action.form(row, request.POST if request.method == "POST" else None)
@@ -311,7 +311,7 @@ class ServiceAdmin(admin.ModelAdmin):
         return self._to_row(shown)
 
     def _to_row(self, row: Any) -> HttpResponseRedirect:
-        return redirect(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", row.pk)  # type: ignore[return-value]
+        return redirect(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", row.pk)
 
     # --- history -------------------------------------------------------------------------------------
 
@@ -325,7 +325,7 @@ class ServiceAdmin(admin.ModelAdmin):
         """Tell who did what to the row, from the audit trail."""
         row = self.get_object(request, unquote(object_id))
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         if not self.has_view_or_change_permission(request, row):
             raise PermissionDenied
         told = Paginator(Event.objects.filter(self.history_of(row)).order_by("-id"), 100)
@@ -342,74 +342,3 @@ class ServiceAdmin(admin.ModelAdmin):
 def _stop_if_refused(request: HttpRequest) -> None:
     if request.refusals:  # type: ignore[attr-defined]
         raise Refused
-
-
-class ReadOnly:
-    """Mix-in of an admin or inline that only shows, to superusers too."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes."""
-        return False
-
-
-class ReadOnlyAdmin(ReadOnly, ServiceAdmin):
-    """The admin of rows that are made by the work itself."""
-
-
-class ReadOnlyInline(ReadOnly, admin.TabularInline):
-    """Such rows as a plain table below the row that they belong to."""
-
-    can_delete = False
-    extra = 0
-    template = "admin/rows.html"
-    after = ""
-
-
-def badge(state: str, label: str) -> SafeString:
-    """Show a state as word and color."""
-    return format_html('<span class="badge badge-{}">{}</span>', state, label)
-
-
-def listed(facts: Mapping[str, Any]) -> SafeString:
-    """Show the facts of an event, one a line."""
-    return format_html_join(
-        "", '<div class="fact"><b>{}</b> {}</div>', ((key, _plain(value)) for key, value in facts.items())
-    )
-
-
-def _plain(value: Any) -> Any:
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else value
-
-
-@admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
-    """The audit trail: who did what, when, to which row."""
-
-    list_display = ("at", "name", "actor", "subject_type", "what")
-    list_display_links = ("at", "name")
-    ordering = ("-id",)
-    sortable_by = ()
-    search_fields = ("name",)
-    fields = ("at", "name", "actor", "actor_id", "subject_type", "subject_id", "what")
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """Find by id where the term is one, else by name and actor."""
-        term = search_term.strip()
-        if _is_uuid(term):
-            return queryset.filter(Q(subject_id=term) | Q(actor_id=term)), False
-        if term:
-            queryset = queryset.filter(Q(name__startswith=term.lower()) | Q(actor__icontains=term))
-        return queryset, False
-
-    @admin.display(description="facts")
-    def what(self, event: Event) -> SafeString:
-        """Show the numbers of the moment."""
-        return listed(event.facts)
