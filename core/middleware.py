@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from core.problems import Conflict
 from core.states import IllegalMove
 from core.transactions import Busy, is_unreachable
-from core.views import BUSY, fail, refuse
+from core.views import BUSY, fail, is_api, refuse
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -41,8 +41,8 @@ class _Explainer:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: object) -> HttpResponse | None:
-        """Refuse forms with NUL characters, before any view reads them."""
-        if request.content_type in FORMS and _has_nul(request.POST):
+        """Refuse forms with NUL characters, before any view reads them. The API takes no forms, and says so itself."""
+        if request.content_type in FORMS and not is_api(request) and _has_nul(request.POST):
             raise BadRequest("The form has a character that cannot be stored.")
         return None
 

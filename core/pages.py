@@ -57,13 +57,15 @@ def _reversed(key: str) -> str:
 
 def _beyond(rows: QuerySet[Any], order: tuple[str, ...], position: list[str]) -> Q:
     """Give the condition for all rows that come after `position` in `order`."""
-    beyond, equal = Q(), Q()
+    beyond, equal, bound = Q(), Q(), Q()
     for key, text in zip(order, position, strict=True):
-        name = key.lstrip("-")
+        name, comparison = key.lstrip("-"), "lt" if key.startswith("-") else "gt"
         value = _field(rows, name).to_python(text)
-        beyond |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
+        # The bound of the first key alone lets the database begin in the middle of an index.
+        bound = bound or Q(**{f"{name}__{comparison}e": value})
+        beyond |= equal & Q(**{f"{name}__{comparison}": value})
         equal &= Q(**{name: value})
-    return beyond
+    return bound & beyond
 
 
 def _field(rows: QuerySet[Any], name: str) -> Any:

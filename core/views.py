@@ -54,7 +54,7 @@ def post_only(page: str, *shared: str) -> Callable[[View], View]:
 
 def refuse(request: HttpRequest, status: int, message: str = "") -> HttpResponse:
     """Answer with one of REFUSALS: a page for people, problem+json below /api/."""
-    if _is_api(request):
+    if is_api(request):
         title, detail = REFUSALS[status]
         return _problem(status, title, message or detail)
     return render(request, f"{status}.html", {"message": message}, status=status)
@@ -62,7 +62,7 @@ def refuse(request: HttpRequest, status: int, message: str = "") -> HttpResponse
 
 def fail(request: HttpRequest, status: int) -> HttpResponse:
     """Answer for a fault of ours, 500 or 503: from a file, since nothing else is sure to work."""
-    if _is_api(request):
+    if is_api(request):
         response: HttpResponse = _problem(
             status, FAULTS[status], "Please try again. If it goes on, tell the IT department."
         )
@@ -95,7 +95,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Say that the form is too old or came from elsewhere."""
-    if _is_api(request):
+    if is_api(request):
         return refuse(request, 403, "The request lacks a valid CSRF token.")
     return refuse(
         request,
@@ -104,7 +104,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
-def _is_api(request: HttpRequest) -> bool:
+def is_api(request: HttpRequest) -> bool:
+    """Tell whether a program asks, which is answered with problem+json instead of a page."""
     return request.path.startswith("/api/")
 
 

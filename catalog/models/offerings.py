@@ -6,11 +6,17 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVectorField, TrigramWordSimilarity
+from django.contrib.postgres.search import (
+    SearchQuery,
+    SearchRank,
+    SearchVectorField,
+    TrigramStrictWordSimilarity,
+    TrigramWordSimilarity,
+)
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Cast, Coalesce, Greatest, Now
 from guardian.models import GroupObjectPermissionBase
 
 from accounts.models import Role
@@ -91,11 +97,12 @@ class OfferingQuerySet(models.QuerySet["Offering"]):
             return self.none().annotate(rank=Value(0)).order_by("name", "slug")
         # Each word is quoted, so that nothing in it is an operator.
         query = SearchQuery(" & ".join(f"'{word}':*" for word in words), search_type="raw", config="english")
-        found = self.annotate(likeness=TrigramWordSimilarity(" ".join(words), "search_text")).filter(
-            Q(search=query) | Q(likeness__gte=LIKE_ENOUGH)
-        )
+        typed = " ".join(words)
+        # Whole words of the text, so that "redis" is not found in "is ready"; in the name parts of words too.
+        likeness = Greatest(TrigramWordSimilarity(typed, "name"), TrigramStrictWordSimilarity(typed, "search_text"))
+        found = self.annotate(likeness=likeness).filter(Q(search=query) | Q(likeness__gte=LIKE_ENOUGH))
         is_hit = Case(When(search=query, then=Value(1.0)), default=Value(0.0))
-        score = is_hit + SearchRank(F("search"), query) + F("likeness")
+        score = is_hit + Coalesce(SearchRank(F("search"), query), 0.0) + F("likeness")
         return found.annotate(rank=Cast(score * 1_000_000, models.IntegerField())).order_by("-rank", "name", "slug")
 
 

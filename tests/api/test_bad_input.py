@@ -84,7 +84,7 @@ def client(api, offering):
         (
             {"plan": 1, "name": None, "cost_center": [], "parameters": "x", "terms_hash": {}, "purpose": True,
              "data_classification": 0.5, "action": 7},
-            ["/plan", "/name", "/cost_center", "/parameters", "/terms_hash", "/purpose", "/data_classification", "/action"],
+            [f"/{field}" for field in FIELDS],
         ),
         (
             {"name": 5, "cost_center": "5200", "parameters": {"storage": 1}, "colour": 1},
@@ -99,23 +99,21 @@ def test_each_fault_is_told_at_its_field(client, offering, changes, pointers):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("value", [None, 7, 0.5, True, [], ["x"], {"x": 1}, "", "x" * 5000, "\U0001f600", "‮"])
-def test_a_field_with_a_value_of_the_wrong_kind_is_told_there(client, offering, field, value):
-    if field == "parameters" and value == {}:
-        return
-    answer = send(client, json.dumps(wanted_body(offering) | {field: value}))
-    body = answer.json()
-    assert answer.status_code == 400, body
-    assert all(error["pointer"].startswith(f"/{field}") for error in body["errors"])
-    assert len(answer.content) < 2000, "what was sent is not sent back"
+def test_a_field_with_a_value_of_the_wrong_kind_is_told_there(client, offering, field):
+    for value in [None, 7, 0.5, True, [], ["x"], {"x": 1}, "", "x" * 5000, "\U0001f600", "\u202e"]:
+        answer = send(client, json.dumps(wanted_body(offering) | {field: value}))
+        body = answer.json()
+        assert answer.status_code == 400, value
+        assert all(error["pointer"].startswith(f"/{field}") for error in body["errors"])
+        assert len(answer.content) < 2000, "what was sent is not sent back"
     assert stored() == (0, 0, 0)
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if name not in {"action", "parameters"}])
-def test_a_missing_field_is_told_there(client, offering, field):
-    body = wanted_body(offering)
-    del body[field]
-    refused(send(client, json.dumps(body)), f"/{field}")
+def test_a_missing_field_is_told_there(client, offering):
+    for field in FIELDS:
+        body = {name: value for name, value in wanted_body(offering).items() if name != field}
+        if field not in {"action", "parameters"}:
+            refused(send(client, json.dumps(body)), f"/{field}")
 
 
 def test_action_and_parameters_may_be_left_out(client, offering):
@@ -196,7 +194,7 @@ def test_a_name_in_use_is_told_at_the_name(client, offering):
         (b'{"name": "\xed\xa0\x80"}', ""),
         (b'{"name": "\xff\xfe"}', ""),
         ('{"name": "caf\u00e9"}'.encode("utf-16"), ""),
-        (b'+AHsAIgBuACIAOgAxAH0-', ""),
+        (b"+AHsAIgBuACIAOgAxAH0-", ""),
         (b"\xef\xbb\xbf{}", ""),
         (b'{"parameters": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
         (b"[" * 200_000, ""),

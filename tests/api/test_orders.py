@@ -7,8 +7,10 @@ import pytest
 
 from accounts.models import Role
 from core.models import Event
+from core.transactions import run
 from orders.models import IdempotencyKey, Order
-from provisioning.models import ServiceInstance
+from provisioning.models import ManualTask, Run, ServiceInstance, Step
+from provisioning.services.runs import after_success
 from tests.factories import published_offering, wanted_body
 
 ORDERS = "/api/v1/orders/"
@@ -173,8 +175,6 @@ def test_a_quote_refuses_what_is_given_and_wrong(api, offering):
 @pytest.fixture
 def task(api, order, offering):
     """The task of a manual step, as a worker opens it."""
-    from provisioning.models import ManualTask, Step  # noqa: PLC0415
-
     step = Step.objects.get()
     Step.objects.filter(pk=step.pk).update(state=Step.State.WAITING_FOR_PERSON)
     return ManualTask.objects.create(
@@ -210,10 +210,6 @@ def test_who_ordered_does_not_see_the_task_and_who_looks_does_not_complete_it(ap
 @pytest.fixture
 def database(api, org):
     """A delivered service with a password, as a worker leaves it."""
-    from core.transactions import run  # noqa: PLC0415
-    from provisioning.models import Run, Step  # noqa: PLC0415
-    from provisioning.services.runs import after_success  # noqa: PLC0415
-
     offering = published_offering(org, "postgres", connector="postgresql")
     order = post(api("business"), wanted_body(offering)).json()
     step = Step.objects.get()
