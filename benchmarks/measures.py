@@ -96,7 +96,7 @@ def print_latencies(slug: str, measured: list[tuple[float, float]], commits: flo
     say(
         f"{slug}: accepted in {1000 * statistics.median(accepted):.0f} ms "
         f"({statistics.median(accepted) * commits:.0f} commits' time); usable "
-        f"{1000 * statistics.median(active):.0f} ms after that (median of {len(active)}; slowest {1000 * active[-1]:.0f} ms)."
+        f"{1000 * statistics.median(active):.0f} ms later (median of {len(active)}, slowest {1000 * active[-1]:.0f})."
     )
 
 

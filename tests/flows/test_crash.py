@@ -1,10 +1,13 @@
 """What happens to orders when workers are killed, brokers forget or hang, and deployments roll."""
 
+import base64
+import json
 import os
 import signal
 import time
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -201,3 +204,48 @@ def test_without_redis_and_with_a_hanging_one_orders_are_taken_at_once_and_run_l
         os.kill(broker.pid, signal.SIGCONT)
         wait_for(all_run, 40)
     assert len(far_side.calls("start")) == 30
+
+
+def test_whoever_writes_into_redis_can_make_a_worker_look_for_due_work_and_nothing_else(ordered, processes, far_side):
+    canary = far_side.folder / "canary"
+    orders = [ordered(("Making it", "bare", {})), ordered(("Making it", "manual", {}))]
+    pickled = b"cposix\nsystem\n(S'touch %s'\ntR." % str(canary).encode()
+    forged = [
+        ("provisioning.tasks.advance", "application/json", json.dumps([["' OR 1=1 --"], {}, {}]).encode()),
+        ("provisioning.tasks.advance", "application/json", b"[[], {}, {}]"),
+        ("provisioning.tasks.advance", "application/json", b"not json"),
+        ("provisioning.tasks.advance", "application/x-python-serialize", pickled),
+        ("os.system", "application/json", json.dumps([[f"touch {canary}"], {}, {}]).encode()),
+    ]
+    worker = processes.worker()
+    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+        for task, content_type, body in forged:
+            broker.lpush("default", envelope(task, content_type, body))
+    wait_for(
+        lambda: states(*orders) == ["completed", "fulfilling"] and step_of(orders[1]).state == "waiting_for_person"
+    )
+    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+        wait_for(lambda: broker.llen("default") == 0)
+    assert worker.alive()
+    assert not canary.exists()
+    told = worker.log.read_text()
+    assert "Refusing to deserialize untrusted content of type pickle" in told
+    assert "unregistered task of type 'os.system'" in told
+
+
+def envelope(task, content_type, body):
+    """A message as Celery writes it to Redis."""
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-type": content_type,
+            "content-encoding": "binary" if "python" in content_type else "utf-8",
+            "headers": {"lang": "py", "task": task, "id": str(uuid4()), "argsrepr": "", "kwargsrepr": ""},
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "default"},
+            },
+        }
+    )
