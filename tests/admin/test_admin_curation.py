@@ -138,81 +138,80 @@ def test_who_looks_and_saves_nothing_new_is_no_author(org, draft, staff):
     assert draft.author_ids == [org.curator.pk]
 
 
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        (
-            json.dumps({"type": "object", "properties": {"x": {"type": "string", "title": "X", "pattern": "(?=a)"}}}),
-            "/properties/x/pattern",
-        ),
-        ('{"type": "object", "properties": {"x": {"$ref": "http://example.com/x"}}}', "/properties/x/$ref"),
-        ('{"type": "object",\n "properties": }', "line 2, column 16"),
-        ('{"type": "object", "properties": {}, "properties": {}}', "stands twice"),
-        ('{"minimum": NaN}', "NaN is not a number"),
-        ('{"minimum": 1e999}', "too large"),
-        ('{"title": "\\u0000"}', "cannot be stored"),
-        ('{"title": "\\ud800"}', "cannot be stored"),
-        ("[" * 10_000, "nested too deeply"),
-        ("9" * 5000, "too many digits"),
-        ('"' + "x" * 80_000 + '"', "more than 70000 characters"),
-        ("[]", "must be a JSON object"),
-    ],
-    ids=lambda value: value[:24],
-)
-def test_a_form_that_cannot_be_shown_is_refused_with_its_place_and_kept_as_typed(draft, staff, typed, words):
-    answer = submit(staff("curator"), page(draft), parameters_schema=typed, summary="Kept.")
-    assert answer.status_code == 200
-    assert words in errors_of(answer)["parameters_schema"]
-    sent = sent_by(answer)
-    assert sent["parameters_schema"][0].replace("\r\n", "\n") == typed
-    assert sent["summary"] == ["Kept."]
-    draft.refresh_from_db()
-    assert draft.summary == ""
+FORMS_THAT_CANNOT_BE_SHOWN = [
+    (
+        json.dumps({"type": "object", "properties": {"x": {"type": "string", "title": "X", "pattern": "(?=a)"}}}),
+        "/properties/x/pattern",
+    ),
+    ('{"type": "object", "properties": {"x": {"$ref": "http://example.com/x"}}}', "/properties/x/$ref"),
+    ('{"type": "object",\n "properties": }', "line 2, column 16"),
+    ('{"type": "object", "properties": {}, "properties": {}}', "stands twice"),
+    ('{"minimum": NaN}', "NaN is not a number"),
+    ('{"minimum": 1e999}', "too large"),
+    ('{"title": "\\u0000"}', "cannot be stored"),
+    ('{"title": "\\ud800"}', "cannot be stored"),
+    ("[" * 10_000, "nested too deeply"),
+    ("9" * 5000, "too many digits"),
+    ('"' + "x" * 80_000 + '"', "more than 70000 characters"),
+    ("[]", "must be a JSON object"),
+]
 
 
-@pytest.mark.parametrize(
-    ("fields", "at", "words"),
-    [
-        ({"monthly": "1.234"}, "monthly", "2"),
-        ({"monthly": "-1"}, "monthly", "greater than or equal to 0"),
-        ({"monthly": "NaN"}, "monthly", "Enter a number"),
-        ({"currency": "XXY"}, "currency", "not a currency"),
-        ({"per_use": "GiB"}, "per_use", "Line 1"),
-        ({"per_use": "0.1 GiB\n0.2 GiB"}, "per_use", "Line 2"),
-        ({"limits": "[1]"}, "limits", "must be a JSON object"),
-        ({"limits": '{"a": "\\ud800"}'}, "limits", "cannot be stored"),
-        ({"slug": "Sm all"}, "slug", "lower-case"),
-    ],
-)
-def test_what_is_wrong_with_a_plan_stands_at_its_field(draft, staff, fields, at, words):
-    client = staff("curator")
-    plan = {"name": "Small", "slug": "small", "monthly": "38", "currency": "USD"} | fields
-    sent = add_row(sent_by(client.get(page(draft))), "plans", **plan)
-    answer = client.post(page(draft), sent | {"summary": "Not saved."}, follow=True)
-    formset = answer.context["inline_admin_formsets"][0].formset
-    assert words in " ".join(formset.forms[0].errors[at])
-    assert not Plan.objects.filter(version=draft).exists()
-    assert sent_by(answer)[f"plans-0-{at}"][0] == str(plan[at])
-    draft.refresh_from_db()
-    assert draft.summary == ""
+def test_a_form_that_cannot_be_shown_is_refused_with_its_place_and_kept_as_typed(draft, staff):
+    for typed, words in FORMS_THAT_CANNOT_BE_SHOWN:
+        answer = submit(staff("curator"), page(draft), parameters_schema=typed, summary="Kept.")
+        assert answer.status_code == 200
+        assert words in errors_of(answer)["parameters_schema"]
+        sent = sent_by(answer)
+        assert sent["parameters_schema"][0].replace("\r\n", "\n") == typed
+        assert sent["summary"] == ["Kept."]
+        draft.refresh_from_db()
+        assert draft.summary == ""
 
 
-@pytest.mark.parametrize(
-    ("fields", "at", "words"),
-    [
-        ({"connector": "teleport"}, "connector", "valid choice"),
-        ({"inputs": '{"speed": 1}'}, "inputs", "takes no input"),
-        ({"inputs": "3"}, "inputs", "must be a JSON object"),
-        ({"max_attempts": "0"}, "max_attempts", "greater than or equal to 1"),
-    ],
-)
-def test_what_is_wrong_with_a_step_stands_at_its_field(draft, staff, fields, at, words):
-    client = staff("curator")
-    step = {"name": "Making it", "connector": "manual"} | fields
-    sent = add_row(sent_by(client.get(page(draft))), "workflow_steps", **step)
-    answer = client.post(page(draft), sent, follow=True)
-    assert words in " ".join(answer.context["inline_admin_formsets"][1].formset.forms[0].errors[at])
-    assert not WorkflowStep.objects.filter(version=draft).exists()
+WRONG_PLANS = [
+    ({"monthly": "1.234"}, "monthly", "2"),
+    ({"monthly": "-1"}, "monthly", "greater than or equal to 0"),
+    ({"monthly": "NaN"}, "monthly", "Enter a number"),
+    ({"currency": "XXY"}, "currency", "not a currency"),
+    ({"per_use": "GiB"}, "per_use", "Line 1"),
+    ({"per_use": "0.1 GiB\n0.2 GiB"}, "per_use", "Line 2"),
+    ({"limits": "[1]"}, "limits", "must be a JSON object"),
+    ({"limits": '{"a": "\\ud800"}'}, "limits", "cannot be stored"),
+    ({"slug": "Sm all"}, "slug", "lower-case"),
+]
+
+
+def test_what_is_wrong_with_a_plan_stands_at_its_field(draft, staff):
+    for fields, at, words in WRONG_PLANS:
+        client = staff("curator")
+        plan = {"name": "Small", "slug": "small", "monthly": "38", "currency": "USD"} | fields
+        sent = add_row(sent_by(client.get(page(draft))), "plans", **plan)
+        answer = client.post(page(draft), sent | {"summary": "Not saved."}, follow=True)
+        formset = answer.context["inline_admin_formsets"][0].formset
+        assert words in " ".join(formset.forms[0].errors[at])
+        assert not Plan.objects.filter(version=draft).exists()
+        assert sent_by(answer)[f"plans-0-{at}"][0] == str(plan[at])
+        draft.refresh_from_db()
+        assert draft.summary == ""
+
+
+WRONG_STEPS = [
+    ({"connector": "teleport"}, "connector", "valid choice"),
+    ({"inputs": '{"speed": 1}'}, "inputs", "takes no input"),
+    ({"inputs": "3"}, "inputs", "must be a JSON object"),
+    ({"max_attempts": "0"}, "max_attempts", "greater than or equal to 1"),
+]
+
+
+def test_what_is_wrong_with_a_step_stands_at_its_field(draft, staff):
+    for fields, at, words in WRONG_STEPS:
+        client = staff("curator")
+        step = {"name": "Making it", "connector": "manual"} | fields
+        sent = add_row(sent_by(client.get(page(draft))), "workflow_steps", **step)
+        answer = client.post(page(draft), sent, follow=True)
+        assert words in " ".join(answer.context["inline_admin_formsets"][1].formset.forms[0].errors[at])
+        assert not WorkflowStep.objects.filter(version=draft).exists()
 
 
 def test_prices_of_a_plan_change_and_go(draft, staff):
