@@ -6,7 +6,6 @@ from django.http import QueryDict
 
 from core.parameters import Field
 from provisioning.models import ManualTask
-from provisioning.services.manual import MAX_OUTPUT
 
 # Names that a curator chose are kept apart from the form's own.
 PREFIX = "o-"
@@ -23,7 +22,6 @@ def output_fields(task: ManualTask, values: Mapping[str, str], errors: Mapping[s
             required=not entry.get("optional"),
             value=values.get(entry["name"], ""),
             error=errors.get(f"/{entry['name']}", ""),
-            attrs={"maxlength": str(MAX_OUTPUT)},
         )
         for entry in task.output_fields
     ]

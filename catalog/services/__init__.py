@@ -16,9 +16,9 @@ from catalog.services.curation import (
     retire_plan,
     save_draft,
     save_part,
-    set_picture,
 )
 from catalog.services.documents import document_of, hash_of, hash_of_text
+from catalog.services.pictures import set_picture
 from catalog.services.quotes import Line, Quote, quote
 
 __all__ = [

@@ -1,7 +1,5 @@
 """How an offering comes to be, is published, paused and retired."""
 
-import hashlib
-import io
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +9,6 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Value
 from django.utils import timezone
-from PIL import Image, UnidentifiedImageError
 
 from accounts.models import BusinessUnit
 from catalog.models import (
@@ -25,13 +22,10 @@ from catalog.models import (
 )
 from catalog.services.documents import document_of, hash_of, hash_of_text
 from core import events, money, parameters
-from core.models import StoredFile
 from core.permissions import require
 from core.problems import Conflict, Invalid
 from core.states import move
 
-PICTURE_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-MAX_PICTURE_BYTES = 1024 * 1024
 DRAFT_FIELDS = (
     "name",
     "summary",
@@ -80,36 +74,6 @@ def change_offering(
         "offering.changed", offering, actor=actor, category=category.slug, owner=service_owner.username
     )
     return offering
-
-
-@transaction.atomic
-def set_picture(offering: Offering, name: str, content: bytes | None, *, actor: Any) -> None:
-    """Show a picture with the offering, or none. Raises Invalid unless it really is PNG, JPEG or WebP."""
-    require(actor, "catalog.change_offering", offering)
-    offering.picture = _stored_picture(name, content) if content is not None else None
-    offering.save(update_fields=["picture"])
-    events.record(
-        "offering.picture_changed", offering, actor=actor, picture=name if content is not None else None
-    )
-
-
-def _stored_picture(name: str, content: bytes) -> StoredFile:
-    if len(content) > MAX_PICTURE_BYTES:
-        raise Invalid({"/picture": "The picture must be 1 MiB or less."})
-    try:
-        with Image.open(io.BytesIO(content), formats=list(PICTURE_TYPES)) as picture:
-            kind, (width, height) = picture.format or "", picture.size
-            picture.verify()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Invalid({"/picture": "Choose a PNG, JPEG or WebP picture."}) from error
-    if max(width, height) > 4000:  # noqa: PLR2004 (larger than any screen shows a tile)
-        raise Invalid({"/picture": "The picture must be at most 4000 pixels wide and high."})
-    return StoredFile.objects.create(
-        name=name[:200],
-        content_type=PICTURE_TYPES[kind],
-        sha256=hashlib.sha256(content).hexdigest(),
-        content=content,
-    )
 
 
 @transaction.atomic
