@@ -99,31 +99,6 @@ NOT_DELIVERED = (
         40 * MINUTE,
         ended="canceled",
     ),
-    Past(
-        "photo-license",
-        "business",
-        "software-license/medium",
-        "4200",
-        "production",
-        "internal",
-        21,
-        "11:45",
-        ended="denied",
-        why="This needs $59.00 a month; cost center 4200 had $41.50 a month left.",
-    ),
-    Past(
-        "simulation-cluster",
-        "business2",
-        "linux-virtual-machine/medium",
-        "5200",
-        "development",
-        "internal",
-        14,
-        "08:25",
-        ended="denied",
-        why="This needs $144.00 a month; cost center 5200 had $96.00 a month left.",
-        parameters={"disk": 500},
-    ),
 )
 
 OPEN = (

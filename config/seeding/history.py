@@ -25,7 +25,6 @@ from provisioning.models import ServiceInstance
 
 LAST_WEEKDAY = 4  # Friday
 # What a rule of a later time would have said: the built-in checks refuse before an order is stored.
-BUDGET_RULE = {"rule": "budget-left", "version": 1, "effect": "deny", "inputs": {}}
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,6 @@ def _tell(told: Told, number: int, people: People, rows: Rows) -> None:
         terms_hash=told.plan.version.terms_hash,
         decision=str(decision.pk),
     )
-    if told.past.ended == Order.State.DENIED:
-        rows.note(told.at, "order.denied", order, told.requester)
-        return
     work = past_work.begin(told, order, rows)
     past_work.go_on(told.past, work, [people["curator"], people["curator2"]][number % 2], rows)
 
@@ -150,19 +146,15 @@ def _order(told: Told, number: int) -> Order:
 
 
 def _decision(told: Told) -> Decision:
-    """Have today's checks decide the order of that day, and add what denied it."""
+    """Have today's checks decide the order of that day."""
     facts = _facts(told)
     evaluation = approvals.evaluate(facts)
-    outcome, reasons = evaluation.outcome, list(evaluation.reasons)
-    if told.past.ended == Order.State.DENIED:
-        outcome = Decision.Outcome.DENIED
-        reasons.append({**BUDGET_RULE, "message": told.past.why})
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return Decision(
         id=id_of(told.past.name, "decision"),
         order_ref=id_of(told.past.name),
-        outcome=outcome,
-        reasons=reasons,
+        outcome=evaluation.outcome,
+        reasons=evaluation.reasons,
         facts=facts,
         facts_hash=hashlib.sha256(text.encode()).hexdigest(),
         decided_at=told.at,
