@@ -62,17 +62,13 @@ def add_offering(
 
 
 @transaction.atomic
-def change_offering(
-    offering: Offering, *, category: Category, service_owner: Any, icon: str, actor: Any
-) -> Offering:
+def change_offering(offering: Offering, *, category: Category, service_owner: Any, icon: str, actor: Any) -> Offering:
     """Move an offering to another shelf, owner or icon. What is promised changes only by a new version."""
     require(actor, "catalog.change_offering", offering)
     offering.category, offering.service_owner, offering.icon = category, service_owner, icon
     _clean(offering)
     offering.save(update_fields=["category", "service_owner", "icon"])
-    events.record(
-        "offering.changed", offering, actor=actor, category=category.slug, owner=service_owner.username
-    )
+    events.record("offering.changed", offering, actor=actor, category=category.slug, owner=service_owner.username)
     return offering
 
 
@@ -158,9 +154,7 @@ def remove_part(part: Part, *, actor: Any) -> None:
     version = part.plan.version if isinstance(part, Price) else part.version
     require(actor, "catalog.change_offeringversion", version)
     _sign_as_author(version, actor)
-    events.record(
-        "offeringversion.changed", version, actor=actor, removed=part._meta.model_name, what=str(part)
-    )
+    events.record("offeringversion.changed", version, actor=actor, removed=part._meta.model_name, what=str(part))
     part.delete()
 
 
@@ -191,17 +185,13 @@ def _check_step(step: WorkflowStep) -> None:
     known = settings.CONNECTORS.get(step.connector)
     if known is None:
         raise Invalid(
-            {
-                "/connector": f"There is no connector “{step.connector}”. Known: {', '.join(settings.CONNECTORS)}."
-            }
+            {"/connector": f"There is no connector “{step.connector}”. Known: {', '.join(settings.CONNECTORS)}."}
         )
     if not isinstance(step.inputs, dict):
         raise Invalid({"/inputs": "Inputs must be a JSON object."})
     unknown = sorted(set(step.inputs) - set(known["inputs"]))
     if unknown:
-        raise Invalid(
-            {f"/inputs/{unknown[0]}": f"The connector {step.connector} takes no input “{unknown[0]}”."}
-        )
+        raise Invalid({f"/inputs/{unknown[0]}": f"The connector {step.connector} takes no input “{unknown[0]}”."})
 
 
 def missing(version: OfferingVersion) -> list[str]:
@@ -361,8 +351,5 @@ def _clean(row: Any) -> None:
         row.full_clean(exclude=fixed)
     except ValidationError as error:
         raise Invalid(
-            {
-                f"/{name}" if name != "__all__" else "": " ".join(texts)
-                for name, texts in error.message_dict.items()
-            }
+            {f"/{name}" if name != "__all__" else "": " ".join(texts) for name, texts in error.message_dict.items()}
         ) from error

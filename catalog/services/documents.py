@@ -69,9 +69,7 @@ def _service_levels(version: OfferingVersion) -> list[dict[str, str]]:
             }
         )
     if version.promised_availability is not None:
-        levels.append(
-            {"name": "availability", "target": plain(version.promised_availability), "unit": "percent"}
-        )
+        levels.append({"name": "availability", "target": plain(version.promised_availability), "unit": "percent"})
     return levels
 
 

@@ -23,9 +23,7 @@ def set_picture(offering: Offering, name: str, content: bytes | None, *, actor: 
     require(actor, "catalog.change_offering", offering)
     offering.picture = _stored_picture(name, content) if content is not None else None
     offering.save(update_fields=["picture"])
-    events.record(
-        "offering.picture_changed", offering, actor=actor, picture=name if content is not None else None
-    )
+    events.record("offering.picture_changed", offering, actor=actor, picture=name if content is not None else None)
 
 
 def _stored_picture(name: str, content: bytes) -> StoredFile:
