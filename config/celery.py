@@ -40,6 +40,7 @@ def configure() -> None:
     }
     if broker.startswith("filesystem:"):
         folder = Path(broker.split("://", 1)[1])
+        folder.mkdir(parents=True, exist_ok=True)
         transport = {name: str(folder) for name in ("data_folder_in", "data_folder_out", "control_folder")}
         broker = "filesystem://"
     app.conf.update(

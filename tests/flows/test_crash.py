@@ -249,3 +249,10 @@ def envelope(task, content_type, body):
             },
         }
     )
+
+
+def test_where_there_is_no_redis_files_carry_the_messages(ordered, processes, far_side, tmp_path):
+    order = ordered(("Making it", "bare", {}))
+    worker = processes.worker(REDIS_URL=f"filesystem://{tmp_path / 'broker'}")
+    wait_for(lambda: states(order) == ["completed"])
+    assert worker.terminate() == 0
