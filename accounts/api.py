@@ -77,7 +77,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "description": "A token of your profile page: gl_..."}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     """Describes the browser's session in the OpenAPI document."""
 
     target_class = "accounts.api.SessionAuthentication"

@@ -44,7 +44,7 @@ class FromPrice(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(Price.Kind.choices)
 
 
-class OfferingBrief(serializers.Serializer[Offering]):
+class OfferingBrief(serializers.Serializer[Any]):
     """One offering as the list shows it."""
 
     id = serializers.UUIDField()
@@ -67,7 +67,7 @@ class OfferingBrief(serializers.Serializer[Offering]):
         }
 
 
-class PriceBody(serializers.Serializer[Price]):
+class PriceBody(serializers.Serializer[Any]):
     """One price of a plan."""
 
     kind = serializers.ChoiceField(Price.Kind.choices)
@@ -81,7 +81,7 @@ class PriceBody(serializers.Serializer[Price]):
         return _worded(price.amount, price.kind, price.currency)
 
 
-class PlanBody(serializers.Serializer[Plan]):
+class PlanBody(serializers.Serializer[Any]):
     """One size in which an offering comes."""
 
     id = serializers.UUIDField()
@@ -131,27 +131,27 @@ class OfferingBody(OfferingBrief):
     @extend_schema_field(TermsBody)
     def get_terms(self, offering: Offering) -> dict[str, Any]:
         """Give the frozen terms with their hash."""
-        version = offering.current_version
-        terms = version.document["terms"]  # type: ignore[union-attr,index]
+        version: Any = offering.current_version
+        terms = version.promised["terms"]
         return {
             "text": terms["text"],
-            "hash": version.terms_hash,  # type: ignore[union-attr]
+            "hash": version.terms_hash,
             "purposes": terms["purposes"],
             "data_classifications": terms["data_classes"],
         }
 
     @extend_schema_field(ServiceLevelBody(many=True))
-    def get_service_levels(self, offering: Offering) -> list[dict[str, str]]:
+    def get_service_levels(self, offering: Offering) -> Any:
         """Give what the frozen version promises."""
-        levels: list[dict[str, str]] = offering.current_version.document["service_levels"]  # type: ignore[union-attr,index]
-        return levels
+        version: Any = offering.current_version
+        return version.promised["service_levels"]
 
 
 def _worded(value: Any, kind: str, currency: str) -> str:
     return plain(value) if kind == Price.Kind.PER_USE else amount(value, currency)
 
 
-class OfferingViewSet(Own, viewsets.GenericViewSet[Offering]):
+class OfferingViewSet(Own, viewsets.GenericViewSet[Any]):
     """What this person may order."""
 
     lookup_field = "slug"

@@ -91,7 +91,7 @@ class DecisionBody(serializers.Serializer[Any]):
     alternatives = serializers.ListField(child=serializers.DictField(), help_text="What would be allowed instead.")
 
 
-class StepBody(serializers.Serializer[Step]):
+class StepBody(serializers.Serializer[Any]):
     """One step of the delivery, or of undoing it."""
 
     seq = serializers.IntegerField()
@@ -104,7 +104,7 @@ class StepBody(serializers.Serializer[Step]):
     next_run_at = Moment(allow_null=True)
 
 
-class OrderBrief(serializers.Serializer[Order]):
+class OrderBrief(serializers.Serializer[Any]):
     """One order."""
 
     id = serializers.UUIDField()
@@ -151,7 +151,7 @@ class OrderBody(OrderBrief):
         return StepBody(steps.order_by("-kind", "run__created_at", "generation", "seq"), many=True).data
 
 
-class EventBody(serializers.Serializer[Event]):
+class EventBody(serializers.Serializer[Any]):
     """One fact about an order."""
 
     id = serializers.IntegerField()
@@ -168,7 +168,7 @@ class EventBody(serializers.Serializer[Event]):
 class LineBody(serializers.Serializer[Any]):
     """One part of a monthly price."""
 
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     amount = Amount()
 
 
@@ -251,7 +251,7 @@ def _checked(body: StrictSerializer, actor: Any) -> dict[str, Any]:
     raise Invalid(faults)
 
 
-class QuoteViewSet(Own, viewsets.GenericViewSet[Order]):
+class QuoteViewSet(Own, viewsets.GenericViewSet[Any]):
     """Prices of orders that are not placed yet."""
 
     scope = Scope.ORDER
@@ -288,7 +288,7 @@ def _quoted(found: Preview) -> dict[str, Any]:
     }
 
 
-class OrderViewSet(Own, viewsets.GenericViewSet[Order]):
+class OrderViewSet(Own, viewsets.GenericViewSet[Any]):
     """Orders: yours, and those that you answer for."""
 
     scope = Scope.ORDER

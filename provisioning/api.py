@@ -33,7 +33,7 @@ class InstancePlan(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
-class InstanceBody(serializers.Serializer[ServiceInstance]):
+class InstanceBody(serializers.Serializer[Any]):
     """One service that was delivered. Passwords are never part of it."""
 
     id = serializers.UUIDField()
@@ -65,7 +65,7 @@ class RotationBody(serializers.Serializer[Any]):
     state = serializers.ChoiceField(Run.State.choices)
 
 
-class TaskBody(serializers.Serializer[ManualTask]):
+class TaskBody(serializers.Serializer[Any]):
     """One thing that a person does by hand for a service."""
 
     id = serializers.UUIDField()
@@ -108,7 +108,7 @@ class TaskFilters(serializers.Serializer[Any]):
     state = serializers.ChoiceField(ManualTask.State.values, required=False)
 
 
-class ServiceInstanceViewSet(Own, viewsets.GenericViewSet[ServiceInstance]):
+class ServiceInstanceViewSet(Own, viewsets.GenericViewSet[Any]):
     """Services: yours, and those that you answer for."""
 
     scope = Scope.ORDER
@@ -158,7 +158,7 @@ class ServiceInstanceViewSet(Own, viewsets.GenericViewSet[ServiceInstance]):
         return Response({"service_instance": pk, "run": run.pk, "state": str(run.state)}, status=202)
 
 
-class TaskViewSet(Own, viewsets.GenericViewSet[ManualTask]):
+class TaskViewSet(Own, viewsets.GenericViewSet[Any]):
     """Tasks that you may do by hand, or look at."""
 
     scope = Scope.ADMIN

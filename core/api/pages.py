@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -21,7 +20,7 @@ class KeysetPagination(BasePagination):
 
     parameters = (AFTER, BEFORE, SIZE)
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """Give the rows of the page that the address asks for. Raises Invalid for a bad size or place."""
         keys = tuple(str(key) for key in queryset.query.order_by)
         size = _size(request.query_params.get(SIZE))

@@ -46,7 +46,7 @@ class Schema(AutoSchema):
     """Adds the refusals to each operation; a view's `keyed` names the actions that take Idempotency-Key."""
 
     def _get_response_bodies(self, direction: str = "response") -> Any:
-        bodies = super()._get_response_bodies(direction)  # type: ignore[arg-type,no-untyped-call]
+        bodies = super()._get_response_bodies(direction)  # type: ignore[arg-type]
         refusals = dict(ALWAYS)
         if self.method not in {"GET", "HEAD"}:
             refusals |= WITH_BODY | CONFLICT
