@@ -28,7 +28,7 @@ from core.problems import Conflict, Invalid
 from core.states import IllegalMove
 from core.transactions import UNIQUE_VIOLATION, sqlstate
 
-MOST_FORMS = 200  # of one kind on one page, with those that somebody only claims to have sent
+MOST_FORMS = 80  # of one kind on one page, with those that somebody only claims to have sent
 
 
 class Refused(Exception):  # noqa: N818 (a state, as the services' own)
@@ -194,7 +194,8 @@ class ServiceAdmin(admin.ModelAdmin):
                 if part in formset.deleted_forms and not part.instance._state.adding:
                     self._attempt(request, part, partial(formset.inline.remove, part.instance, request.user))
             for part in formset.forms:
-                if part not in formset.deleted_forms and part.has_changed():
+                # Django does not validate rows that are only shown; with a forged id one looks new and is empty.
+                if part not in formset.deleted_forms and part.has_changed() and part.cleaned_data:
                     self._attempt(request, part, partial(formset.inline.save, part, request.user))
         _stop_if_refused(request)
 
