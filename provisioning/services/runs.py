@@ -125,11 +125,12 @@ def after_success(run: Run, step: Step) -> Step | None:
 
 def after_failure(run: Run, step: Step, reason: str) -> Step | None:
     """Go on after `step` has failed for good: undo what was done, or call an operator."""
+    reason = secrets.scrub(reason)[:500]
     if step.kind == Step.Kind.COMPENSATE:
-        move(run, Run.State.COMPENSATION_FAILED, values={"reason": reason[:500]}, step=step.name)
+        move(run, Run.State.COMPENSATION_FAILED, values={"reason": reason}, step=step.name)
         return None
     if run.state == Run.State.RUNNING:
-        move(run, Run.State.COMPENSATING, values={"reason": reason[:500]}, failed_step=step.name)
+        move(run, Run.State.COMPENSATING, values={"reason": reason}, failed_step=step.name)
     return undo_steps(run)
 
 

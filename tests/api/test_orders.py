@@ -6,11 +6,12 @@ from uuid import uuid4
 import pytest
 
 from accounts.models import Role
+from core import secrets
 from core.models import Event
 from core.transactions import run
 from orders.models import IdempotencyKey, Order
 from provisioning.models import ManualTask, Run, ServiceInstance, Step
-from provisioning.services.runs import after_success
+from provisioning.services.runs import after_failure, after_success
 from tests.factories import published_offering, wanted_body
 
 ORDERS = "/api/v1/orders/"
@@ -115,6 +116,16 @@ def test_events_keep_what_is_for_operators_to_themselves(api, order):
     )  # fmt: skip
     last = api("business").get(f"{ORDERS}{order['id']}/events/").json()["results"][-1]
     assert last["facts"] == {"attempt": 2}
+
+
+def test_a_failure_that_names_a_password_is_told_without_it(api, order):
+    secrets.remember("correct-horse-battery")
+    Step.objects.update(state=Step.State.FAILED, attempt=1)
+    run(lambda: after_failure(Run.objects.get(), Step.objects.get(), "login with correct-horse-battery refused"))
+    assert "correct-horse" not in Run.objects.get().reason
+    told = api("business").get(f"{ORDERS}{order['id']}/events/").content.decode()
+    assert "run.compensating" in told
+    assert "correct-horse" not in told
 
 
 def test_an_order_can_be_canceled_once(api, order):
