@@ -28,7 +28,10 @@ from orders.services import idempotency
 from provisioning.models import Run, ServiceInstance
 
 NAME_FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,58}[A-Za-z0-9]")
-NAME_RULE = "Name must be 2 to 60 letters, digits, spaces, dots, hyphens or underscores, with a letter or digit at both ends."
+NAME_RULE = (
+    "Name must be 2 to 60 letters, digits, spaces, dots, hyphens or underscores, with a letter or digit at both ends."
+)
+MAX_SHOWN = 80  # characters of what was typed that a sentence repeats
 NAME_CONSTRAINTS = {"open_name_in_cost_center", "live_name_in_cost_center"}
 
 
@@ -166,9 +169,7 @@ def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
         },
     )
     events.record_all([(submitted, order), *begun.events])
-    move(
-        order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk)
-    )
+    move(order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk))
 
 
 def consider(wanted: Wanted, actor: Any) -> Considered:
@@ -176,7 +177,7 @@ def consider(wanted: Wanted, actor: Any) -> Considered:
     plan = _find_plan(wanted.plan, actor)
     if plan is None:
         return Considered(
-            None, None, {}, {}, None, {"/plan": f"There is no plan “{wanted.plan[:80]}” that you may order."}
+            None, None, {}, {}, None, {"/plan": f"There is no plan “{wanted.plan[:MAX_SHOWN]}” that you may order."}
         )
     cost_center = _find_cost_center(wanted, actor)
     facts = _facts(wanted, plan, cost_center, actor)
@@ -204,9 +205,7 @@ def _find_plan(asked_for: str, actor: Any) -> Plan | None:
     plans = Plan.objects.select_related("version__offering__category").filter(version__document__isnull=False)
     offering_slug, slash, plan_slug = asked_for.partition("/")
     if slash:
-        plans = plans.filter(
-            slug=plan_slug, version__offering__slug=offering_slug, version__current_of__isnull=False
-        )
+        plans = plans.filter(slug=plan_slug, version__offering__slug=offering_slug, version__current_of__isnull=False)
     else:
         try:
             plans = plans.filter(pk=UUID(asked_for))
@@ -246,7 +245,7 @@ def _facts(wanted: Wanted, plan: Plan, cost_center: CostCenter | None, actor: An
             "unit": str(actor.unit_id) if actor.unit_id else None,
         },
         "plan": {
-            "asked_for": wanted.plan,
+            "asked_for": wanted.plan[:MAX_SHOWN],
             "offering": offering.slug,
             "slug": plan.slug,
             "is_entitled": plan.is_entitled,  # type: ignore[attr-defined]
@@ -291,9 +290,7 @@ def preview(wanted: Wanted, *, actor: Any) -> Preview:
         if found.facts["parameters"] is not None
         else parameters.defaults(found.plan.version.promised["form"])
     )
-    return Preview(
-        catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors
-    )
+    return Preview(catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors)
 
 
 def cancel(order: Order, *, actor: Any) -> Order:
@@ -316,9 +313,7 @@ def cancel(order: Order, *, actor: Any) -> Order:
             return row
         if run is None or row.cancel_requested_at:
             raise IllegalMove(
-                "This order is being canceled already."
-                if row.cancel_requested_at
-                else "It is too late to cancel."
+                "This order is being canceled already." if row.cancel_requested_at else "It is too late to cancel."
             )
         row.cancel_requested_at = timezone.now()
         row.save(update_fields=["cancel_requested_at"])

@@ -4,6 +4,7 @@ import re
 from uuid import uuid4
 
 import pytest
+from rest_framework.test import APIClient
 
 from accounts.models import Role
 from core import secrets
@@ -13,6 +14,7 @@ from orders.models import IdempotencyKey, Order
 from provisioning.models import ManualTask, Run, ServiceInstance, Step
 from provisioning.services.runs import after_failure, after_success
 from tests.factories import published_offering, wanted_body
+from tests.threads import together
 
 ORDERS = "/api/v1/orders/"
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -246,6 +248,34 @@ def test_a_service_shows_its_outputs_and_its_password_once(api, database, org):
     order = client.get(ORDERS).json()["results"][0]
     everywhere = [ORDERS, f"{ORDERS}{order['id']}/", f"{ORDERS}{order['id']}/events/", "/api/v1/service-instances/"]
     assert not [address for address in everywhere if password in client.get(address).content.decode()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_ten_who_ask_at_once_one_is_shown_the_password(api, database):
+    token = api("business")._credentials
+
+    def ask():
+        client = APIClient()
+        client._credentials = token
+        return client.post(f"/api/v1/service-instances/{database}/credentials/")
+
+    answers = together(ask, times=10)
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+    assert Event.objects.filter(name="secret.revealed").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_ten_who_cancel_at_once_one_does(api, order):
+    token = api("business")._credentials
+
+    def cancel():
+        client = APIClient()
+        client._credentials = token
+        return client.post(f"{ORDERS}{order['id']}/cancel/")
+
+    answers = together(cancel, times=10)
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+    assert Event.objects.filter(name="order.canceled").count() == 1
 
 
 def test_nobody_else_reads_a_password(api, database):
