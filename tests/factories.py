@@ -13,8 +13,13 @@ FORM = {
     "type": "object",
     "properties": {
         "storage": {
-            "type": "integer", "title": "Storage", "default": 10, "minimum": 10, "maximum": 100,
-            "x-unit": "GiB", "x-price": "0.5",
+            "type": "integer",
+            "title": "Storage",
+            "default": 10,
+            "minimum": 10,
+            "maximum": 100,
+            "x-unit": "GiB",
+            "x-price": "0.5",
         },
         "backup": {"type": "boolean", "title": "Keep backups for 35 days", "default": False, "x-price": "6"},
     },
@@ -63,36 +68,70 @@ def organization() -> Organization:
         made.units[slug] = accounts.create_unit(slug=slug, name=slug.title(), parent=root, actor=admin)
     for username, name, unit, roles in PEOPLE:
         person = accounts.create_person(
-            username=username, name=name, unit=made.units[unit], email=f"{username}@example.com", password=PASSWORD, actor=admin
+            username=username,
+            name=name,
+            unit=made.units[unit],
+            email=f"{username}@example.com",
+            password=PASSWORD,
+            actor=admin,
         )
         for role in roles:
             accounts.grant_role(person, role, made.units[unit], actor=admin)
         made.people[username] = person
-    for code, name, unit, owner in [("4100", "Brand", "marketing", "owner"), ("5200", "Lab", "research", "business2")]:
+    for code, name, unit, owner in [
+        ("4100", "Brand", "marketing", "owner"),
+        ("5200", "Lab", "research", "business2"),
+    ]:
         made.cost_centers[code] = accounts.save_cost_center(
-            None, code=code, name=name, unit=made.units[unit], owner=made.people[owner], is_active=True, actor=admin
+            None,
+            code=code,
+            name=name,
+            unit=made.units[unit],
+            owner=made.people[owner],
+            is_active=True,
+            actor=admin,
         )
     return made
 
 
 def published_offering(
-    org: Organization, slug: str = "database", *, connector: str = "manual", units: tuple[str, ...] = ("marketing",),
-    steps: list[dict[str, Any]] | None = None, form: dict[str, Any] | None = None, name: str = "",
+    org: Organization,
+    slug: str = "database",
+    *,
+    connector: str = "manual",
+    units: tuple[str, ...] = ("marketing",),
+    steps: list[dict[str, Any]] | None = None,
+    form: dict[str, Any] | None = None,
+    name: str = "",
 ) -> Offering:
     """Draft, price, publish (by another curator) and entitle an offering with plans `small` and `medium`."""
-    category, _ = Category.objects.get_or_create(slug="data", defaults={"name": "Data", "icon": "db", "color": "data"})
+    category, _ = Category.objects.get_or_create(
+        slug="data", defaults={"name": "Data", "icon": "db", "color": "data"}
+    )
     offering = catalog.add_offering(
-        slug=slug, name=name or slug.title(), category=category, service_owner=org.service_owner, actor=org.curator
+        slug=slug,
+        name=name or slug.title(),
+        category=category,
+        service_owner=org.service_owner,
+        actor=org.curator,
     )
     version = offering.versions.get()
     catalog.save_draft(
-        version, name=name or slug.title(), summary=f"A {slug} that is ready to use.", description="Nice.", terms=TERMS,
-        parameters_schema=form or FORM, purposes=["development", "test", "production"], data_classes=["public", "internal"],
-        promised_delivery_seconds=60, actor=org.curator,
+        version,
+        name=name or slug.title(),
+        summary=f"A {slug} that is ready to use.",
+        description="Nice.",
+        terms=TERMS,
+        parameters_schema=form or FORM,
+        purposes=["development", "test", "production"],
+        data_classes=["public", "internal"],
+        promised_delivery_seconds=60,
+        actor=org.curator,
     )
     for position, (plan_slug, amount) in enumerate([("small", "38.00"), ("medium", "76.00")]):
         plan = catalog.save_part(
-            Plan(version=version, slug=plan_slug, name=plan_slug.title(), position=position), actor=org.curator
+            Plan(version=version, slug=plan_slug, name=plan_slug.title(), position=position),
+            actor=org.curator,
         )
         catalog.save_part(Price(plan=plan, kind="monthly", amount=amount, currency="USD"), actor=org.curator)
     for position, step in enumerate(steps or [{"name": "Making it", "connector": connector}]):
@@ -106,7 +145,13 @@ def published_offering(
 def wanted_body(offering: Offering, **changes: Any) -> dict[str, Any]:
     """Give the API's body of a valid order of `offering`'s small plan by `business`."""
     body = {
-        "action": "add", "plan": f"{offering.slug}/small", "name": "campaign-db", "cost_center": "4100", "parameters": {},
-        "terms_hash": offering.current_version.terms_hash, "purpose": "test", "data_classification": "internal",
+        "action": "add",
+        "plan": f"{offering.slug}/small",
+        "name": "campaign-db",
+        "cost_center": "4100",
+        "parameters": {},
+        "terms_hash": offering.current_version.terms_hash,
+        "purpose": "test",
+        "data_classification": "internal",
     }
     return body | changes

@@ -26,11 +26,12 @@ def reveal(instance: ServiceInstance, *, actor: Any) -> dict[str, str]:
     """Give the passwords in force, once: a second call raises Conflict `already-revealed`."""
     _require_holder(instance, "provisioning.reveal_secret", actor)
     if instance.state not in {ServiceInstance.State.ACTIVE, ServiceInstance.State.SUSPENDED}:
-        raise Conflict("not-ready", f"{instance.name} is {instance.get_state_display().lower()}; there is nothing to show now.")
+        raise Conflict(
+            "not-ready",
+            f"{instance.name} is {instance.get_state_display().lower()}; there is nothing to show now.",
+        )
     in_force = Secret.objects.filter(instance=instance, in_force_at__isnull=False, superseded_at__isnull=True)
-    shown = set(
-        in_force.filter(revealed_at__isnull=True).select_for_update().values_list("pk", flat=True)
-    )
+    shown = set(in_force.filter(revealed_at__isnull=True).select_for_update().values_list("pk", flat=True))
     if not shown or in_force.filter(pk__in=shown).update(revealed_at=Now(), revealed_to=actor) != len(shown):
         if not in_force.exists():
             raise Conflict("no-credentials", f"{instance.name} has no password.")
@@ -51,8 +52,11 @@ def rotate(instance: ServiceInstance, *, actor: Any) -> Run:
     made_by = [
         step
         for step in Step.objects.filter(
-            run__instance=instance, run__kind=Run.Kind.PROVISION, kind=Step.Kind.DO,
-            operation="start", state=Step.State.SUCCEEDED,
+            run__instance=instance,
+            run__kind=Run.Kind.PROVISION,
+            kind=Step.Kind.DO,
+            operation="start",
+            state=Step.State.SUCCEEDED,
         ).order_by("seq")
         if settings.CONNECTORS[step.connector]["secrets"]
     ]
@@ -61,12 +65,20 @@ def rotate(instance: ServiceInstance, *, actor: Any) -> Run:
     if instance.state == ServiceInstance.State.UPDATING:
         raise Conflict("change-running", "A change is under way. Wait until it is done.", retry_after=2)
     move(instance, ServiceInstance.State.UPDATING, actor=actor, because="new password")
-    context = Run.objects.filter(instance=instance, kind=Run.Kind.PROVISION).values_list("context", flat=True)[0]
+    context = Run.objects.filter(instance=instance, kind=Run.Kind.PROVISION).values_list(
+        "context", flat=True
+    )[0]
     run = Run.objects.create(instance=instance, kind=Run.Kind.ROTATE, context=context)
     steps = [
         Step(
-            run=run, seq=seq, name="Setting a new password", connector=step.connector, operation="rotate",
-            inputs=step.inputs, external_ref=step.external_ref, queue=step.queue,
+            run=run,
+            seq=seq,
+            name="Setting a new password",
+            connector=step.connector,
+            operation="rotate",
+            inputs=step.inputs,
+            external_ref=step.external_ref,
+            queue=step.queue,
         )
         for seq, step in enumerate(made_by, start=1)
     ]

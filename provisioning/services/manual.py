@@ -25,18 +25,31 @@ def complete(task: ManualTask, outputs: dict[str, str], *, actor: Any) -> Manual
 
     def change() -> ManualTask:
         run = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=task.step.run_id)
-        row = ManualTask.objects.select_related("step__run__instance__plan__version__offering").get(pk=task.pk)
+        row = ManualTask.objects.select_related("step__run__instance__plan__version__offering").get(
+            pk=task.pk
+        )
         require(actor, "provisioning.complete_manualtask", row)
         if run.instance.owner_id == actor.pk:
             raise PermissionDenied("Who ordered a service cannot hand it over to himself.")
         given = _checked(row, outputs)
         now = timezone.now()
-        move(row, ManualTask.State.DONE, actor=actor, values={"done_by": actor, "done_at": now, "outputs": given})
+        move(
+            row,
+            ManualTask.State.DONE,
+            actor=actor,
+            values={"done_by": actor, "done_at": now, "outputs": given},
+        )
         step = row.step
         step.run = run
         move(
-            step, Step.State.SUCCEEDED, actor=actor,
-            values={"outputs": given, "finished_at": now, "detail": f"Done by {actor.name or actor.username}."},
+            step,
+            Step.State.SUCCEEDED,
+            actor=actor,
+            values={
+                "outputs": given,
+                "finished_at": now,
+                "detail": f"Done by {actor.name or actor.username}.",
+            },
         )
         after_success(run, step)
         return row

@@ -9,8 +9,13 @@ from orders.models import Order
 
 def wanted(offering, **changes):
     values = {
-        "plan": f"{offering.slug}/small", "name": "campaign-db", "cost_center": "4100", "parameters": {},
-        "terms_hash": offering.current_version.terms_hash, "purpose": "test", "data_classification": "internal",
+        "plan": f"{offering.slug}/small",
+        "name": "campaign-db",
+        "cost_center": "4100",
+        "parameters": {},
+        "terms_hash": offering.current_version.terms_hash,
+        "purpose": "test",
+        "data_classification": "internal",
     }
     return orders.Wanted(**(values | changes))
 
