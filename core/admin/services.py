@@ -185,7 +185,8 @@ class ServiceAdmin(admin.ModelAdmin):
             obj.pk = row.pk
 
         self._attempt(request, form, write)
-        _stop_if_refused(request)
+        if not change:  # without the row there is nothing to hang others below
+            _stop_if_refused(request)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 (Django's signature)
         """Let the services write the rows below it; all that they refuse is shown at once."""

@@ -196,6 +196,16 @@ def test_what_is_wrong_with_a_plan_stands_at_its_field(draft, staff):
         assert draft.summary == ""
 
 
+def test_all_that_services_refuse_is_said_at_once(draft, staff):
+    client = staff("curator")
+    sent = sent_by(client.get(page(draft))) | {"parameters_schema": "[]"}
+    sent = add_row(sent, "plans", name="Small", slug="small", monthly="1.234", currency="USD")
+    sent = add_row(sent, "workflow_steps", name="Making it", connector="manual", inputs='{"speed": 1}')
+    answer = client.post(page(draft), sent, follow=True)
+    plans, steps = (inline.formset.forms[0].errors for inline in answer.context["inline_admin_formsets"])
+    assert (list(errors_of(answer)), list(plans), list(steps)) == (["parameters_schema"], ["monthly"], ["inputs"])
+
+
 WRONG_STEPS = [
     ({"connector": "teleport"}, "connector", "valid choice"),
     ({"inputs": '{"speed": 1}'}, "inputs", "takes no input"),
