@@ -1,6 +1,8 @@
 """What a delivered Redis user may and may not do."""
 
+import hashlib
 import subprocess
+from pathlib import Path
 
 import pytest
 import redis
@@ -105,10 +107,12 @@ def test_nothing_beyond_the_prefix_and_nothing_of_the_server_is_allowed(delivere
 
 
 def test_the_server_keeps_a_hash_of_the_password_and_writes_it_to_its_file(back_end, call, delivered):
-    listed = " ".join(back_end.admin.acl_list())
-    assert call.secrets["password"] not in listed
-    back_end.admin.execute_command("ACL", "LOAD")
-    assert delivered[0].connection_pool.connection_kwargs["username"] in back_end.admin.acl_users()
+    name = delivered[1].removesuffix(":")
+    hashed = hashlib.sha256(call.secrets["password"].encode()).hexdigest()
+    kept = Path(back_end.admin.config_get("aclfile")["aclfile"]).read_text()
+    line = next(line for line in kept.splitlines() if line.split()[1] == name)
+    assert f"#{hashed}" in line
+    assert call.secrets["password"] not in kept + " ".join(back_end.admin.acl_list())
 
 
 def test_undoing_ends_the_connections(back, call, delivered):
