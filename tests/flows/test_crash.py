@@ -143,7 +143,7 @@ def test_all_that_redis_held_is_forgotten_and_every_order_runs(ordered, processe
     orders = [first, *(place(first.plan.version.offering, first.requester) for _ in range(19))]
     with redis.Redis.from_url(settings.REDIS_URL) as broker:
         assert wait_until(lambda: broker.llen("default") > 0, 10)
-        broker.flushall()
+        broker.flushdb()
     processes.worker(places=2)
     wait_for(lambda: states(*orders) == ["completed"] * 20, 30)
     assert len(far_side.calls("start")) == 20

@@ -94,19 +94,31 @@ def test_the_server_holds_a_verifier_and_never_saw_the_password(back, call, monk
     assert not [pair for pair in statements if call.secrets["password"] in repr(pair)]
 
 
-def test_a_server_whose_databases_everybody_may_open_is_refused(back, back_end, call):
-    owner = a_call(instance_name="open to all")
-    outputs = back.start(owner).outputs
-    name = outputs["database"]
+@pytest.fixture(scope="module")
+def own_server():
+    """A back end of these tests alone, which they may spoil and stop."""
+    with servers.own_root() as root:
+        yield embedded.start_postgres(root, "backends/postgres", throw_away=True)
+
+
+def test_a_server_whose_databases_everybody_may_open_is_refused(back, own_server, settings):
+    settings.POSTGRESQL_BACKEND_URL = own_server.url
+    spoiled = PostgreSQLServer()
+    spoiled.ask('CREATE DATABASE "left Open"')
     try:
-        back_end.ask(f"GRANT CONNECT ON DATABASE {name} TO PUBLIC")
-        back.start(call)  # its owner's own affair
-        back_end.ask(f"COMMENT ON ROLE {name} IS NULL")
-        with pytest.raises(Failed, match=f"may connect to {name}.*REVOKE CONNECT"):
-            back.start(again(call))
+        call = a_call()
+        with pytest.raises(Failed, match=r'may connect to "left Open".*REVOKE CONNECT'):
+            back.start(call)
+        assert spoiled.things(call) == []
     finally:
-        back_end.ask(f"COMMENT ON ROLE {name} IS 'Greenlane service {owner.instance_id}'")
-        back.undo(again(owner, "undo"))
+        spoiled.ask('DROP DATABASE "left Open"')
+
+
+def test_a_delivered_database_that_its_owner_opened_to_all_hinders_nobody(back, back_end, call, account):
+    back_end.ask(f"GRANT CONNECT ON DATABASE {account['dbname']} TO PUBLIC", **account)
+    other = a_call(instance_name="Other DB")
+    assert back.start(other).outputs
+    back.undo(again(other, "undo"))
 
 
 def test_undoing_ends_the_sessions_that_are_open(back, back_end, call, account):
@@ -197,20 +209,18 @@ def test_a_wrong_password_of_the_provisioner_is_said_without_it(back, settings):
     assert "hush-hush" not in str(refused.value)
 
 
-def test_a_server_that_hangs_holds_nobody_longer_than_his_time(back, settings):
-    with servers.own_root() as root:
-        server = embedded.start_postgres(root, "backends/postgres", throw_away=True)
-        settings.POSTGRESQL_BACKEND_URL = server.url
-        os.kill(server.pid, signal.SIGSTOP)  # the kernel still takes connections; nobody answers them
-        try:
-            call = a_call()
-            call._ends_at = time.monotonic() + 1
-            started = time.monotonic()
-            with pytest.raises(Retry, match="did not answer in time"):
-                back.start(call)
-            assert time.monotonic() - started < 2
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
+def test_a_server_that_hangs_holds_nobody_longer_than_his_time(back, own_server, settings):
+    settings.POSTGRESQL_BACKEND_URL = own_server.url
+    os.kill(own_server.pid, signal.SIGSTOP)  # the kernel still takes connections; nobody answers them
+    try:
+        call = a_call()
+        call._ends_at = time.monotonic() + 1
+        started = time.monotonic()
+        with pytest.raises(Retry, match="did not answer in time"):
+            back.start(call)
+        assert time.monotonic() - started < 2
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
 
 
 def test_undo_does_nothing_once_the_lease_is_lost(back, back_end, call, account):
