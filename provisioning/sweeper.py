@@ -85,9 +85,7 @@ def _beat(*, broker_takes: bool) -> None:
 def seconds_since_sweep() -> float | None:
     """Tell how long ago any worker swept, by the database's clock; None where none ever did."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT extract(epoch FROM clock_timestamp() - at) FROM core_pulse WHERE role = 'sweeper'"
-        )
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM core_pulse WHERE role = 'sweeper'")
         row = cursor.fetchone()
     return float(row[0]) if row else None
 

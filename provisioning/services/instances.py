@@ -65,9 +65,7 @@ def rotate(instance: ServiceInstance, *, actor: Any) -> Run:
     if instance.state == ServiceInstance.State.UPDATING:
         raise Conflict("change-running", "A change is under way. Wait until it is done.", retry_after=2)
     move(instance, ServiceInstance.State.UPDATING, actor=actor, because="new password")
-    context = Run.objects.filter(instance=instance, kind=Run.Kind.PROVISION).values_list(
-        "context", flat=True
-    )[0]
+    context = Run.objects.filter(instance=instance, kind=Run.Kind.PROVISION).values_list("context", flat=True)[0]
     run = Run.objects.create(instance=instance, kind=Run.Kind.ROTATE, context=context)
     steps = [
         Step(

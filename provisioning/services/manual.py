@@ -25,9 +25,7 @@ def complete(task: ManualTask, outputs: dict[str, str], *, actor: Any) -> Manual
 
     def change() -> ManualTask:
         run = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=task.step.run_id)
-        row = ManualTask.objects.select_related("step__run__instance__plan__version__offering").get(
-            pk=task.pk
-        )
+        row = ManualTask.objects.select_related("step__run__instance__plan__version__offering").get(pk=task.pk)
         require(actor, "provisioning.complete_manualtask", row)
         if run.instance.owner_id == actor.pk:
             raise PermissionDenied("Who ordered a service cannot hand it over to himself.")
