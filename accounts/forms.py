@@ -9,16 +9,13 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from accounts.models import Scope
 
 
-class _Described:
+class _Described(forms.BaseForm):
     """Ties each field to its hint and its error, where our pages put them, and marks what is wrong."""
-
-    fields: dict[str, forms.Field]
-    errors: dict[str, Any]
 
     def describe(self) -> None:
         """Call once the form has been judged, before it is shown."""
         for name, field in self.fields.items():
-            box = self[name]  # type: ignore[index]
+            box = self[name]
             parts = [f"{box.auto_id}_helptext"] if field.help_text else []
             if name in self.errors:
                 parts.append(f"{box.auto_id}_error")

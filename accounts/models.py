@@ -10,11 +10,10 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.http import HttpRequest
 from knox.models import AbstractAuthToken
 
-code_format = RegexValidator(
-    r"\A[A-Za-z0-9][A-Za-z0-9-]{0,31}\Z", "Use letters, digits and hyphens, 32 at most."
-)
+code_format = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9-]{0,31}\Z", "Use letters, digits and hyphens, 32 at most.")
 
 
 class Role(models.TextChoices):
@@ -67,9 +66,7 @@ class BusinessUnit(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
-    parent = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
-    )
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
     # Its people and those of its sub-units: what is granted to the group is granted to all of them.
     group = models.OneToOneField(Group, on_delete=models.PROTECT, editable=False, related_name="unit")
 
@@ -160,9 +157,7 @@ class Membership(models.Model):
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
     unit = models.ForeignKey(BusinessUnit, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=30, choices=Role)
-    granted_by = models.ForeignKey(
-        Person, on_delete=models.PROTECT, null=True, related_name="+", editable=False
-    )
+    granted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, related_name="+", editable=False)
     granted_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -240,3 +235,9 @@ class ApiToken(AbstractAuthToken):
 
     def __str__(self) -> str:
         return self.label
+
+
+class SignedInRequest(HttpRequest):
+    """A request behind `login_required`: who asks is a person. For the types of views alone."""
+
+    user: Person

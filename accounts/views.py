@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 import accounts.services as accounts
 from accounts.forms import NewPasswordForm, SignInForm, TokenForm
-from accounts.models import ApiToken, CostCenter
+from accounts.models import ApiToken, CostCenter, SignedInRequest
 from core.problems import Invalid
 from core.views import SEE_OTHER, post_only, see_other
 
@@ -70,7 +70,7 @@ def signed_out(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("old_password", "new_password1", "new_password2")
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def password_change(request: HttpRequest) -> HttpResponse:
+def password_change(request: SignedInRequest) -> HttpResponse:
     """Set a new password; this session goes on, all others and the tokens end."""
     form = NewPasswordForm(request.user, data=request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -91,7 +91,7 @@ def password_change_done(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def profile(request: HttpRequest) -> HttpResponse:
+def profile(request: SignedInRequest) -> HttpResponse:
     """Show who one is and what one may do; keep the preferences."""
     if request.method == "POST":
         wanted = request.POST.get("slash_focuses_search") == "on"
@@ -100,7 +100,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     return _profile_page(request, TokenForm())
 
 
-def _profile_page(request: HttpRequest, form: TokenForm, *, status: int = 200, **extra: Any) -> HttpResponse:
+def _profile_page(request: SignedInRequest, form: TokenForm, *, status: int = 200, **extra: Any) -> HttpResponse:
     person = request.user
     form.describe()
     context = {
@@ -118,7 +118,7 @@ def _profile_page(request: HttpRequest, form: TokenForm, *, status: int = 200, *
 @login_required
 @never_cache
 @post_only("accounts:profile")
-def apitoken_create(request: HttpRequest) -> HttpResponse:
+def apitoken_create(request: SignedInRequest) -> HttpResponse:
     """Make an API token and show its text, this once."""
     form = TokenForm(request.POST)
     if form.is_valid():
@@ -140,7 +140,7 @@ def apitoken_create(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @post_only("accounts:profile")
-def apitoken_revoke(request: HttpRequest, pk: str) -> HttpResponse:
+def apitoken_revoke(request: SignedInRequest, pk: str) -> HttpResponse:
     """End one of one's own tokens at once."""
     token = get_object_or_404(ApiToken.visible.visible_to(request.user), id=pk)
     accounts.revoke_token(token, actor=request.user)

@@ -87,9 +87,7 @@ RULES = (
         "/purpose",
         ("purpose", "terms"),
         lambda facts: facts["purpose"] in facts["terms"]["purposes"],
-        lambda facts: (
-            f"Choose a purpose that the terms of use allow: {', '.join(facts['terms']['purposes'])}."
-        ),
+        lambda facts: f"Choose a purpose that the terms of use allow: {', '.join(facts['terms']['purposes'])}.",
     ),
     Rule(
         "data-allowed",

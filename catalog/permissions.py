@@ -54,6 +54,4 @@ def publish(person: Any, version: Any = None) -> bool:
 @rule("catalog.pause_offering", "catalog.retire_offering")
 def withdraw(person: Any, offering: Any = None) -> bool:
     """IT admins, and the service owner of the offering."""
-    return has_role(person, Role.IT_ADMIN) or (
-        offering is not None and offering.service_owner_id == person.pk
-    )
+    return has_role(person, Role.IT_ADMIN) or (offering is not None and offering.service_owner_id == person.pk)

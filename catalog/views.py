@@ -7,19 +7,20 @@ from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, FloatField, IntegerField, QuerySet, Value
+from django.db.models import Count, FloatField, IntegerField, Value
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 import catalog.services as catalog
-from accounts.models import CostCenter
-from catalog.models import Category, DataClass, Offering, OfferingVersion, Plan, Purpose
+from accounts.models import CostCenter, SignedInRequest
+from catalog.models import Category, DataClass, Offering, OfferingQuerySet, OfferingVersion, Plan, Purpose
 from catalog.services.quotes import plan_document
 from core import money, parameters
+from core.models import StoredFile
 from core.pages import page_of
 from core.parameters import Choice, Field
 from core.templatetags.greenlane import duration
@@ -39,7 +40,7 @@ SORTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def _published(person: Any) -> QuerySet[Offering]:
+def _published(person: Any) -> OfferingQuerySet:
     """Offerings that have a page for `person`: what he may order or look at, paused ones too."""
     return Offering.objects.visible_to(person).filter(current_version__isnull=False)
 
@@ -47,7 +48,7 @@ def _published(person: Any) -> QuerySet[Offering]:
 @login_required
 @require_safe
 @vary_on_headers("HX-Request")
-def offering_list(request: HttpRequest) -> HttpResponse:
+def offering_list(request: SignedInRequest) -> HttpResponse:
     """Show the grid, or, to htmx, what the changed filters leave of it."""
     query = " ".join(request.GET.get("q", "")[:MAX_QUERY].split())
     chosen = request.GET.getlist("category")
@@ -129,16 +130,16 @@ def offering_of(person: Any, slug: str) -> Offering:
 
 @login_required
 @require_safe
-def offering_detail(request: HttpRequest, slug: str) -> HttpResponse:
+def offering_detail(request: SignedInRequest, slug: str) -> HttpResponse:
     """Show what one service is, what it costs, and the form that orders it."""
     return offering_page(request, offering_of(request.user, slug), Entered(idempotency_key=str(uuid4())))
 
 
 def offering_page(
-    request: HttpRequest, offering: Offering, form: Entered, *, status: int = 200, **extra: Any
+    request: SignedInRequest, offering: Offering, form: Entered, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     """Show the page of `offering` with the order form as it was filled in, and what is wrong with it."""
-    version = offering.current_version
+    version = offering.published
     plans = _plans(version)
     cost_centers = list(CostCenter.objects.usable_by(request.user))
     closed = _why_closed(offering, plans, cost_centers, request.user)
@@ -188,7 +189,7 @@ def _chosen(plans: list[Plan], plan_id: str) -> Plan:
 
 def _facts(offering: Offering) -> list[tuple[str, str]]:
     """Give the four facts that people decide by."""
-    version, usual = offering.current_version, _usual_seconds(offering)
+    version, usual = offering.published, _usual_seconds(offering)
     promised, availability = version.promised_delivery_seconds, version.promised_availability
     classes = [str(DataClass(name).label).lower() for name in DataClass.values if name in version.data_classes]
     return [
@@ -328,24 +329,24 @@ def _announced(offering: Offering) -> dict[str, str]:
 
 @login_required
 @require_safe
-def offering_quote(request: HttpRequest, slug: str) -> HttpResponse:
+def offering_quote(request: SignedInRequest, slug: str) -> HttpResponse:
     """Show the price of what is chosen so far; changes nothing."""
     offering = offering_of(request.user, slug)
-    plans = _plans(offering.current_version)
+    plans = _plans(offering.published)
     if not plans:
         return HttpResponse(status=204)
-    form = entered(offering.current_version, request.GET)
+    form = entered(offering.published, request.GET)
     quoted = _quoted(offering, _chosen(plans, form.plan), form.parameters or {})
     return render(request, "catalog/offering_detail.html#quote", quoted)
 
 
 @login_required
 @require_safe
-def offering_picture(request: HttpRequest, slug: str) -> HttpResponse:
+def offering_picture(request: SignedInRequest, slug: str) -> HttpResponse:
     """Serve the picture of an offering; a browser that has it asks whether it is still the one."""
-    offerings = Offering.objects.visible_to(request.user).filter(picture__isnull=False)
-    picture = get_object_or_404(offerings.select_related("picture"), slug=slug).picture
+    offerings = Offering.objects.visible_to(request.user).filter(slug=slug)
+    picture = get_object_or_404(StoredFile, offering__in=offerings)
     etag = f'"{picture.sha256}"'
     response = HttpResponse(bytes(picture.content), content_type=picture.content_type)
     response["ETag"], response["Cache-Control"] = etag, "private, max-age=600"
-    return get_conditional_response(request, etag=etag, response=response)
+    return get_conditional_response(request, etag=etag, response=response) or response

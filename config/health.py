@@ -27,9 +27,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """Say by name what works: 503 without a database; with `?strict=1` for anything that does not."""
     parts = _parts()
     down = parts["database"] != "ok"
-    degraded = any(
-        state != "ok" for name, state in parts.items() if name in {"database", "broker", "sweeper", "queue"}
-    )
+    degraded = any(state != "ok" for name, state in parts.items() if name in {"database", "broker", "sweeper", "queue"})
     failed = down or (degraded and request.GET.get("strict") == "1")
     status = "down" if down else "degraded" if degraded else "ok"
     return JsonResponse({"status": status, **parts}, status=503 if failed else 200)
@@ -60,12 +58,8 @@ def _parts() -> dict[str, object]:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Give the numbers in Prometheus' text format; 503 without a database."""
     registry = CollectorRegistry()
-    rows = Gauge(
-        "greenlane_rows", "Rows by what they are and in which state", ["what", "state"], registry=registry
-    )
-    sweep = Gauge(
-        "greenlane_sweeper_age_seconds", "Seconds since a worker last looked for due work", registry=registry
-    )
+    rows = Gauge("greenlane_rows", "Rows by what they are and in which state", ["what", "state"], registry=registry)
+    sweep = Gauge("greenlane_sweeper_age_seconds", "Seconds since a worker last looked for due work", registry=registry)
     oldest = Gauge(
         "greenlane_oldest_due_step_seconds", "Seconds that the oldest due step has waited", registry=registry
     )

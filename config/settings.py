@@ -32,7 +32,8 @@ REDIS_URL = env.str("REDIS_URL", default="")
 
 if not DATABASE_URL:
     raise ImproperlyConfigured(
-        "No database: DATABASE_URL is not set and no demo runs in this folder. Start one with `make demo`, or set DATABASE_URL."
+        "No database: DATABASE_URL is not set and no demo runs in this folder. "
+        "Start one with `make demo`, or set DATABASE_URL."
     )
 if not SECRET_KEY or not ENCRYPTION_KEYS:
     raise ImproperlyConfigured(

@@ -106,9 +106,7 @@ def parse_amount(value: object, currency: str) -> Decimal:
     places = minor_units(currency)
     if len(decimals.rstrip("0")) > places:
         raise ValueError(
-            f"Enter an amount with at most {places} decimals"
-            if places
-            else "Enter an amount without decimals"
+            f"Enter an amount with at most {places} decimals" if places else "Enter an amount without decimals"
         )
     return quantize(Decimal(text), currency)
 
@@ -119,9 +117,7 @@ def _text(value: object) -> str:
         return value.strip() if len(value) <= 60 else ""  # noqa: PLR2004 - longer than any amount
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return ""
-    number = (
-        value if isinstance(value, Decimal) else Decimal(value if isinstance(value, int) else repr(value))
-    )
+    number = value if isinstance(value, Decimal) else Decimal(value if isinstance(value, int) else repr(value))
     if not number.is_finite() or not -MAX_DIGITS < number.adjusted() <= 2 * MAX_DIGITS:
         return "" if not number.is_zero() or number.is_signed() else "0"
     return f"{number:f}"

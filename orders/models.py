@@ -75,9 +75,7 @@ class Order(models.Model):
     purpose = models.CharField(max_length=20, choices=Purpose)
     data_classification = models.CharField(max_length=20, choices=DataClass)
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders")
-    beneficiary = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders_for"
-    )
+    beneficiary = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders_for")
     cost_center = models.ForeignKey(CostCenter, on_delete=models.PROTECT, related_name="orders")
     one_off = models.DecimalField(max_digits=16, decimal_places=4)
     monthly = models.DecimalField(max_digits=16, decimal_places=4)
@@ -139,9 +137,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["person", "route", "key"], name="one_answer_a_key")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["person", "route", "key"], name="one_answer_a_key")]
         indexes: ClassVar = [models.Index(fields=["created_at"])]
 
     def __str__(self) -> str:

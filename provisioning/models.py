@@ -28,9 +28,7 @@ class ServiceInstanceQuerySet(models.QuerySet["ServiceInstance"]):
 
 def sees_all_work(person: Any) -> bool:
     """Tell whether `person` looks at everybody's orders and services by role."""
-    return person.is_superuser or bool(
-        person.roles & {Role.IT_ADMIN, Role.AUDITOR, Role.FINANCE, Role.PLATFORM_ADMIN}
-    )
+    return person.is_superuser or bool(person.roles & {Role.IT_ADMIN, Role.AUDITOR, Role.FINANCE, Role.PLATFORM_ADMIN})
 
 
 class ServiceInstance(models.Model):
@@ -196,9 +194,7 @@ class Step(models.Model):
     operation = models.CharField(max_length=10, default="start")
     inputs = models.JSONField(default=dict)
     state = models.CharField(max_length=20, choices=State, default=State.PENDING)
-    urgency = models.PositiveSmallIntegerField(
-        default=0, help_text="0: a person waits for it; larger: later."
-    )
+    urgency = models.PositiveSmallIntegerField(default=0, help_text="0: a person waits for it; larger: later.")
     queue = models.CharField(max_length=10, default="default")
     attempt = models.PositiveIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=5)
@@ -213,9 +209,7 @@ class Step(models.Model):
     external_ref = models.CharField(max_length=200, blank=True)
     idempotency_key = models.UUIDField(unique=True, default=uuid.uuid4)
     outputs = models.JSONField(default=dict)
-    detail = models.CharField(
-        max_length=300, blank=True, help_text="What came of it, for the person who ordered."
-    )
+    detail = models.CharField(max_length=300, blank=True, help_text="What came of it, for the person who ordered.")
     error = models.CharField(max_length=1000, blank=True, help_text="What went wrong, for IT.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -293,9 +287,7 @@ class Secret(models.Model):
     in_force_at = models.DateTimeField(null=True)
     superseded_at = models.DateTimeField(null=True)
     revealed_at = models.DateTimeField(null=True)
-    revealed_to = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
-    )
+    revealed_to = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints: ClassVar = [
@@ -342,15 +334,11 @@ class ManualTask(models.Model):
     title = models.CharField(max_length=120)
     instructions = models.TextField(blank=True)
     role = models.CharField(max_length=30, choices=Role, default=Role.IT_ADMIN)
-    assignee = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="tasks"
-    )
+    assignee = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="tasks")
     output_fields = models.JSONField(default=list)
     due_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
-    done_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
-    )
+    done_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     done_at = models.DateTimeField(null=True)
     outputs = models.JSONField(default=dict)
 

@@ -105,9 +105,7 @@ def published_offering(
     name: str = "",
 ) -> Offering:
     """Draft, price, publish (by another curator) and entitle an offering with plans `small` and `medium`."""
-    category, _ = Category.objects.get_or_create(
-        slug="data", defaults={"name": "Data", "icon": "db", "color": "data"}
-    )
+    category, _ = Category.objects.get_or_create(slug="data", defaults={"name": "Data", "icon": "db", "color": "data"})
     offering = catalog.add_offering(
         slug=slug,
         name=name or slug.title(),

@@ -204,10 +204,6 @@ class Migration(migrations.Migration):
             model_name='offering',
             index=django.contrib.postgres.indexes.GinIndex(fields=['search'], name='offering_search'),
         ),
-        migrations.AddIndex(
-            model_name='offering',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['search_text'], name='offering_typos', opclasses=['gin_trgm_ops']),
-        ),
         migrations.AddConstraint(
             model_name='plan',
             constraint=models.UniqueConstraint(fields=('version', 'slug'), name='plan_slugs'),

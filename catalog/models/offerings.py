@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
@@ -21,6 +21,9 @@ from guardian.models import GroupObjectPermissionBase
 
 from accounts.models import Role
 from core.models import StoredFile
+
+if TYPE_CHECKING:
+    from catalog.models.versions import OfferingVersion
 
 COLORS = [
     ("compute", "Indigo"),
@@ -139,13 +142,17 @@ class Offering(models.Model):
     class Meta:
         ordering: ClassVar = ["name", "slug"]
         permissions: ClassVar = [("order_offering", "May order this offering")]
-        indexes: ClassVar = [
-            GinIndex(fields=["search"], name="offering_search"),
-            GinIndex(fields=["search_text"], opclasses=["gin_trgm_ops"], name="offering_typos"),
-        ]
+        indexes: ClassVar = [GinIndex(fields=["search"], name="offering_search")]
 
     def __str__(self) -> str:
         return self.name or self.slug
+
+    @property
+    def published(self) -> "OfferingVersion":
+        """Its published version. Raises ValueError for an offering that has none."""
+        if self.current_version is None:
+            raise ValueError(f"{self} is not published.")
+        return self.current_version
 
     @property
     def shown_icon(self) -> str:

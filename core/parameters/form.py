@@ -99,7 +99,7 @@ class _Place:
     currency: str
 
 
-def problems(shown: list[Field], errors: Errors) -> list[tuple[str, str]]:
+def problems(shown: list[Field], errors: Mapping[str, str]) -> list[tuple[str, str]]:
     """Give the error summary: id of the field (empty where an error belongs to none) and sentence."""
     linked = [(one.id, one.error) for one in _flat(shown) if one.error]
     told = {sentence for _, sentence in linked}

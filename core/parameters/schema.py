@@ -261,9 +261,7 @@ def _number(spec: dict[str, Any], pointer: str) -> Iterator[Problem]:
         yield Problem(pointer + "/multipleOf", "No multiple lies between “minimum” and “maximum”")
     if "x-price" in spec:
         if spec.get("minimum", -1) < 0 or "maximum" not in spec:
-            yield Problem(
-                pointer + "/x-price", "A number with a price needs a “minimum” of 0 or more and a “maximum”"
-            )
+            yield Problem(pointer + "/x-price", "A number with a price needs a “minimum” of 0 or more and a “maximum”")
         elif values.price(spec) * Decimal(str(spec["maximum"])) > MAX_EFFECT:
             yield Problem(pointer + "/x-price", "“x-price” times “maximum” is more than a billion a month")
 

@@ -113,9 +113,7 @@ def same(one: object, other: object) -> bool:
 def _normal(spec: Schema, value: Any) -> Any:
     """Give the one way of writing `value`, so that equal orders look equal."""
     if isinstance(value, dict):
-        return {
-            name: _normal(spec.get("properties", {}).get(name, {}), inner) for name, inner in value.items()
-        }
+        return {name: _normal(spec.get("properties", {}).get(name, {}), inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_normal(spec.get("items", {}), inner) for inner in value]
     for choice in choices(spec) if "items" not in spec else ():

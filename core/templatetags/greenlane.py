@@ -117,6 +117,4 @@ def initials(name: object) -> str:
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """Draw an icon of `static/icons.svg`; it is decoration, so the words beside it must say the same."""
-    return format_html(
-        '<svg class="ic" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name
-    )
+    return format_html('<svg class="ic" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name)

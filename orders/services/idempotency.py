@@ -22,15 +22,11 @@ def checked_key(key: str | None, *, required: bool) -> str | None:
     """Give back a usable key, or None where none is needed. Raises Invalid for any other."""
     if key is None:
         if required:
-            raise Invalid(
-                {"": "Send the header Idempotency-Key, so that a repeated order is not a second one."}
-            )
+            raise Invalid({"": "Send the header Idempotency-Key, so that a repeated order is not a second one."})
         return None
     if not KEY_FORMAT.fullmatch(key):
         raise Invalid(
-            {
-                "": "Idempotency-Key must be 1 to 255 visible ASCII characters without quotation marks or spaces."
-            }
+            {"": "Idempotency-Key must be 1 to 255 visible ASCII characters without quotation marks or spaces."}
         )
     return key
 
@@ -58,9 +54,7 @@ def take(person: Any, key: str, fingerprint: str) -> IdempotencyKey | None:
                 return None
     except DatabaseError as error:
         if sqlstate(error) == LOCK_TIMEOUT:
-            raise Conflict(
-                "in-progress", "An order with this key is being placed right now.", retry_after=1
-            ) from error
+            raise Conflict("in-progress", "An order with this key is being placed right now.", retry_after=1) from error
         raise
     first = IdempotencyKey.objects.select_related("order").get(person=person, route=ROUTE, key=key)
     if first.fingerprint != fingerprint:
@@ -75,7 +69,5 @@ def keep(person: Any, key: str, order: Any, answer: dict[str, Any] | None) -> No
 
 def forget_old_keys() -> int:
     """Delete keys older than 30 days; give how many."""
-    deleted, _ = IdempotencyKey.objects.filter(
-        created_at__lt=timezone.now() - timedelta(days=KEPT_DAYS)
-    ).delete()
+    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(days=KEPT_DAYS)).delete()
     return deleted

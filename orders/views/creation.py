@@ -4,9 +4,10 @@ from dataclasses import asdict, replace
 from uuid import uuid4
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 import orders.services as orders
+from accounts.models import SignedInRequest
 from catalog.views import Entered, entered, offering_of, offering_page
 from core.problems import Invalid, KeyReused
 from core.views import post_only, see_other
@@ -20,10 +21,10 @@ REUSED = "You have ordered with this form before, and it has changed since. If y
 
 @login_required
 @post_only("catalog:offering_detail", "slug")
-def order_create(request: HttpRequest, slug: str) -> HttpResponse:
+def order_create(request: SignedInRequest, slug: str) -> HttpResponse:
     """Place the order and lead to it; a second press of the same form leads to the same order."""
     offering = offering_of(request.user, slug)
-    form = entered(offering.current_version, request.POST)
+    form = entered(offering.published, request.POST)
     if not KEY_FORMAT.fullmatch(form.idempotency_key):
         return offering_page(request, offering, _again(form, NO_KEY), status=INVALID)
     wanted = _wanted(form)

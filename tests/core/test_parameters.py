@@ -181,9 +181,7 @@ def test_equal_numbers_become_the_same_number():
     assert json.dumps([values["storage"], values["ratio"], values["labels"]]) == "[20, 1, [2]]"
 
 
-@pytest.mark.parametrize(
-    ("size", "number"), [(0.1, 0.3), (0.1, 999.9), (0.01, 19.99), (0.0001, 123.4567), (2.5, 7.5)]
-)
+@pytest.mark.parametrize(("size", "number"), [(0.1, 0.3), (0.1, 999.9), (0.01, 19.99), (0.0001, 123.4567), (2.5, 7.5)])
 def test_steps_are_decimal_and_not_binary(size, number):
     schema = form(a={"type": "number", "title": "A", "multipleOf": size})
     assert errors(schema, a=number) == {}

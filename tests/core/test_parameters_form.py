@@ -154,9 +154,7 @@ def test_the_error_of_one_in_a_list_stands_at_the_list_and_that_of_a_group_field
 
 
 def test_what_was_sent_becomes_values_of_the_right_type():
-    sent = (
-        "name=abc&size=l&storage=30&ratio=0.5&backup=on&labels=2&labels=1&network-zone=in&network-public=on"
-    )
+    sent = "name=abc&size=l&storage=30&ratio=0.5&backup=on&labels=2&labels=1&network-zone=in&network-public=on"
     assert parsed(FORM, sent) == {
         "name": "abc",
         "size": "l",
@@ -194,9 +192,7 @@ def test_a_list_without_a_tick_is_empty_where_a_default_would_step_in():
 def test_an_unticked_box_is_no_even_where_its_default_is_yes():
     box = {"type": "boolean", "title": "A", "default": True}
     assert parsed(form(a=box), "") == {"a": False}
-    assert parsed(form(g={"type": "object", "title": "G", "properties": {"a": box}}), "") == {
-        "g": {"a": False}
-    }
+    assert parsed(form(g={"type": "object", "title": "G", "properties": {"a": box}}), "") == {"g": {"a": False}}
 
 
 @pytest.mark.parametrize(
@@ -348,9 +344,7 @@ def test_prices_are_decimal_to_the_last_place():
 
 
 def test_people_read_titles_and_never_what_stands_for_them():
-    values = parameters.clean(FORM, {"name": "abc", "size": "l", "labels": [2], "network": {"zone": "dmz"}})[
-        0
-    ]
+    values = parameters.clean(FORM, {"name": "abc", "size": "l", "labels": [2], "network": {"zone": "dmz"}})[0]
     assert parameters.described(FORM, values) == [
         ("Name", "abc"),
         ("Size", "Large"),

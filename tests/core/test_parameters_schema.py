@@ -150,9 +150,7 @@ def test_groups_are_one_level_deep():
     assert refused(form(outer=outer)) == ["/properties/outer/properties/inner/type"]
 
 
-@pytest.mark.parametrize(
-    "name", ["A", "1a", "a-b", "a b", "", "_a", "a" * 41, "__proto__", "ä", "a\n", "a/b"]
-)
+@pytest.mark.parametrize("name", ["A", "1a", "a-b", "a b", "", "_a", "a" * 41, "__proto__", "ä", "a\n", "a/b"])
 def test_field_names_are_plain(name):
     place = "/properties/" + name.replace("/", "~1")
     assert place in refused(form(**{name: {"type": "string", "title": "A"}}))
@@ -240,9 +238,7 @@ def test_any_json_is_checked_without_an_exception(anything):
 
 def places(item, path=()):
     """Yield the path of everything inside `item`."""
-    for key, below in (
-        item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ()
-    ):
+    for key, below in item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ():
         yield (*path, key)
         yield from places(below, (*path, key))
 

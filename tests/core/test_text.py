@@ -152,9 +152,7 @@ def test_money_in_a_template_names_its_currency():
     assert template.render(Context({"amount": Decimal("38.5"), "currency": "USD"})) == "$38.50"
 
 
-@pytest.mark.parametrize(
-    ("amount", "shown"), [(None, ""), ("", ""), (0, "$0.00"), ("word", "word"), ("NaN", "NaN")]
-)
+@pytest.mark.parametrize(("amount", "shown"), [(None, ""), ("", ""), (0, "$0.00"), ("word", "word"), ("NaN", "NaN")])
 def test_money_never_breaks_a_page(amount, shown):
     assert money(amount, "USD") == shown
 
