@@ -198,6 +198,8 @@ def missing(version: OfferingVersion) -> list[str]:
     """List what a draft lacks before it can be published, as sentences."""
     plans = list(version.plans.prefetch_related("prices"))
     currencies = {price.currency for plan in plans for price in plan.prices.all()}
+    doing = version.workflow_steps.filter(operation=WorkflowStep.Operation.START).values_list("connector", flat=True)
+    secrets = [name for connector in doing for name in settings.CONNECTORS[connector]["secrets"]]
     checks = [
         (version.name and version.summary, "Name and the one line."),
         (version.terms.strip(), "Terms of use."),
@@ -209,7 +211,9 @@ def missing(version: OfferingVersion) -> list[str]:
             "A price for each plan; a free plan has a monthly price of 0.",
         ),
         (len(currencies) <= 1, "One currency for all prices."),
-        (version.workflow_steps.exists(), "At least one workflow step."),
+        (doing, "At least one workflow step that does something."),
+        # A service has one password of a name: the second would overwrite the first.
+        (len(secrets) == len(set(secrets)), "Steps that give passwords of different names."),
     ]
     return [sentence for done, sentence in checks if not done]
 

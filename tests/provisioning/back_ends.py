@@ -1,6 +1,7 @@
 """What really stands at each back end, looked up past the connectors."""
 
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -87,7 +88,9 @@ class RedisServer:
         name = name_for(call.instance_name, call.instance_id)
 
         def user():
-            self.admin.execute_command("ACL", "SETUSER", name, f"&greenlane-service:{call.instance_id}")
+            self.admin.execute_command(
+                "ACL", "SETUSER", name, "resetchannels", f"&greenlane-service:{call.instance_id}"
+            )
 
         def keys():
             self.admin.mset({f"{name}:{number}": "x" for number in range(20)})
@@ -150,17 +153,14 @@ class GitFolder:
 
     def use(self, outputs, password):
         """Clone it, as the person would."""
-        target = self.root / "clone-of-the-test"
-        try:
+        with tempfile.TemporaryDirectory() as folder:
             subprocess.run(
-                ["git", "-c", "safe.directory=*", "clone", "--quiet", outputs["clone_url"], str(target)],
+                ["git", "-c", "safe.directory=*", "clone", "--quiet", outputs["clone_url"], f"{folder}/clone"],
                 check=True,
                 capture_output=True,
                 timeout=30,
             )
-            return (target / ".git").is_dir()
-        finally:
-            subprocess.run(["rm", "-rf", str(target)], check=True)
+            return Path(folder, "clone", ".git").is_dir()
 
 
 BACK_ENDS = {"postgresql": PostgreSQLServer, "redis_acl": RedisServer, "git_repository": GitFolder}
