@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 from playwright.sync_api import sync_playwright
 
@@ -64,7 +64,6 @@ def pytest_collection_modifyitems(items):
     """Let these tests look into the database, but after all others: what their site stores is there to stay."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.django_db)
 
 
@@ -122,7 +121,6 @@ def _offer(org):
     published_offering(org, "postgresql", name="PostgreSQL database", steps=DATABASE, form=FORM)
     for slug, gate in (("slow", "build"), ("held", "held")):
         steps = [
-            {"name": "Reserving the place", "connector": "fake"},
             {"name": "Building it", "connector": "fake", "inputs": {"hold": gate}},
             {"name": "Looking at it", "connector": "fake", "operation": "describe"},
         ]
@@ -144,6 +142,8 @@ def browser(chromium):
         running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
         yield running
         running.close()
+        # While Playwright's loop runs, Django keeps connections of their own for it.
+        connections.close_all()
 
 
 @pytest.fixture

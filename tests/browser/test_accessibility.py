@@ -1,8 +1,11 @@
 """Every page and state, light, dark and on a phone: no complaint of axe's, nothing beside the screen."""
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.test_story import SHOWN, fill_and_order
+
+pytestmark = pytest.mark.browser
 
 OPTIONS = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],

@@ -9,6 +9,8 @@ import pytest
 from orders.models import Order
 from tests.provisioning.engine import numbers
 
+pytestmark = pytest.mark.browser
+
 SHOWN = "#credentials .note.warn:has-text('Shown once')"
 
 
