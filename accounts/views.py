@@ -34,8 +34,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             login(request, form.get_user())
             return HttpResponseRedirect(wanted or resolve_url(settings.LOGIN_REDIRECT_URL), status=SEE_OTHER)
         form.describe()
-    elif request.user.is_authenticated and not wanted:
-        return see_other(settings.LOGIN_REDIRECT_URL)
+    elif request.user.is_authenticated:
+        return HttpResponseRedirect(wanted or resolve_url(settings.LOGIN_REDIRECT_URL), status=SEE_OTHER)
     else:
         form = SignInForm(request)
     context = {"form": form, "next": wanted}

@@ -121,6 +121,7 @@ def _offer(org):
     published_offering(org, "postgresql", name="PostgreSQL database", steps=DATABASE, form=FORM)
     for slug, gate in (("slow", "build"), ("held", "held")):
         steps = [
+            {"name": "Reserving the place", "connector": "bare"},
             {"name": "Building it", "connector": "fake", "inputs": {"hold": gate}},
             {"name": "Looking at it", "connector": "fake", "operation": "describe"},
         ]

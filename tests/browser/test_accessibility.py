@@ -1,7 +1,10 @@
 """Every page and state, light, dark and on a phone: no complaint of axe's, nothing beside the screen."""
 
+from pathlib import Path
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 
 from tests.browser.test_story import SHOWN, fill_and_order
 
@@ -11,6 +14,7 @@ OPTIONS = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
 }
+FITS = "document.documentElement.scrollWidth <= innerWidth"
 PHONE = {"width": 360, "height": 760}
 DESK = {"width": 1280, "height": 860}
 # Free-standing targets under 24 pixels; links within text may be smaller (WCAG 2.5.8).
@@ -36,8 +40,10 @@ def check(page, state):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size(size)
         assert violations(page) == [], f"{state}, {scheme}, {size['width']} px"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{state} scrolls sideways"
+    assert page.evaluate(FITS), f"{state} scrolls sideways at 360 px"
     assert page.evaluate(SMALL) == [], f"{state} has targets too small for a thumb"
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate(FITS), f"{state} scrolls sideways at 320 px"
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(DESK)
 
@@ -60,6 +66,25 @@ def test_before_anybody_is_known(open_page):
     check(page, "sign-in with errors")
     page.goto("/signed-out/")
     check(page, "signed out")
+
+
+def test_a_name_that_is_locked(open_page):
+    page = open_page()
+    for _ in range(10):
+        page.goto("/sign-in/")
+        page.fill("[name=username]", "nobody")
+        page.fill("[name=password]", "wrong")
+        page.click("main button.primary")
+    page.wait_for_selector("text=Too many wrong passwords")
+    check(page, "locked out")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_the_pages_of_our_own_faults(open_page, status):
+    page, text = open_page(), Path(settings.BASE_DIR, "templates", f"{status}.html").read_text("utf-8")
+    page.route("**/fault/", lambda route: route.fulfill(body=text, content_type="text/html"))
+    page.goto("/fault/")
+    check(page, f"{status}")
 
 
 def test_the_catalog(open_page):

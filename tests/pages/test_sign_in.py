@@ -60,6 +60,8 @@ def test_signing_out_ends_the_session(business):
 
 def test_who_is_signed_in_needs_no_sign_in(business):
     assert business.get("/sign-in/").url == "/"
+    assert business.get("/sign-in/?next=/orders/").url == "/orders/"
+    assert business.get("/sign-in/?next=https://evil.example/").url == "/"
 
 
 def test_a_new_password_keeps_this_session_and_ends_the_others(org, business, signed_in, api):
