@@ -255,4 +255,4 @@ def test_where_there_is_no_redis_files_carry_the_messages(ordered, processes, fa
     order = ordered(("Making it", "bare", {}))
     worker = processes.worker(REDIS_URL=f"filesystem://{tmp_path / 'broker'}")
     wait_for(lambda: states(order) == ["completed"])
-    assert worker.terminate() == 0
+    assert worker.terminate() == 0, worker.tail()

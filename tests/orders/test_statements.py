@@ -72,7 +72,8 @@ def test_an_order_with_a_password_takes_at_most_twenty_statements_and_one_commit
 @pytest.mark.django_db(transaction=True)
 def test_more_steps_and_fields_take_no_more_statements(press, org):
     fields = {f"field_{number}": {"type": "integer", "title": f"Field {number}", "default": 1} for number in range(15)}
-    steps = [{"name": f"Step {number}", "connector": "postgresql"} for number in range(12)]
+    steps = [{"name": "Step", "connector": "postgresql"}]
+    steps += [{"name": f"Step {number}", "connector": "git_repository"} for number in range(11)]
     small = published_offering(org, "small", connector="postgresql")
     large = published_offering(org, "large", steps=steps, form={"type": "object", "properties": fields})
     few = statements_of(press(small, "small-1"), press(small, "small-0"))

@@ -223,6 +223,13 @@ CONNECTORS = {
         "secrets": ["password"],
         "idempotency": "lookup",
     },
+    "fitful_bare": {
+        "class": "tests.provisioning.fakes.Fitful",
+        "inputs": INPUTS,
+        "outputs": ["*"],
+        "secrets": [],
+        "idempotency": "lookup",
+    },
     "forgetful": {
         "class": "tests.provisioning.fakes.Forgetful",
         "inputs": INPUTS,

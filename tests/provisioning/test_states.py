@@ -23,7 +23,7 @@ from tests.provisioning.fakes import FarSide
 STEPS = [
     {"name": "one", "connector": "fitful", "max_attempts": 2},
     {"name": "two", "connector": "manual"},
-    {"name": "three", "connector": "fitful", "inputs": {"polls": 2}, "max_attempts": 3},
+    {"name": "three", "connector": "fitful_bare", "inputs": {"polls": 2}, "max_attempts": 3},
     {"name": "four", "connector": "forgetful"},
 ]
 # What order and service may be in while the run that sets the service up is in a state.
