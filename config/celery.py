@@ -13,6 +13,8 @@ import celery
 from celery import signals
 from kombu import Queue
 
+from config.doorbell import FILES
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
@@ -42,7 +44,7 @@ def configure() -> None:
         folder = Path(broker.split("://", 1)[1])
         folder.mkdir(parents=True, exist_ok=True)
         transport = {name: str(folder) for name in ("data_folder_in", "data_folder_out", "control_folder")}
-        broker = "filesystem://"
+        broker = f"{FILES}://"
     app.conf.update(
         broker_url=broker,
         broker_transport_options=transport,

@@ -1,6 +1,30 @@
 """How a worker treats a message: it is heard or it is lost, and nobody waits for an acknowledgment."""
 
+from queue import Empty
+from typing import Any
+
 from celery.worker.request import Request
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+
+# The scheme of a broker that is a folder: for one machine without Redis.
+FILES = "files"
+TRANSPORT_ALIASES[FILES] = "config.doorbell:Files"
+
+
+class FileChannel(filesystem.Channel):
+    """Messages as files. Whoever is quick reads one that is still being written: a lost ring, no fault."""
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        try:
+            return super()._get(queue)
+        except ValueError:
+            raise Empty from None
+
+
+class Files(filesystem.Transport):
+    """The transport of these channels."""
+
+    Channel = FileChannel
 
 
 class Ring(Request):
