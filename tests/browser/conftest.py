@@ -147,6 +147,11 @@ def browser(chromium):
         connections.close_all()
 
 
+def is_complaint(line):
+    """Tell whether a line of the console is about the page; what has no address is about a script of the test."""
+    return line.type in {"error", "warning"} and line.location["url"] != ""
+
+
 @pytest.fixture
 def open_page(site, browser):
     """Open a page as a person (or as nobody); at the end nothing may have been logged as an error."""
@@ -157,7 +162,7 @@ def open_page(site, browser):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.on("console", lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None)
+        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if username:
             page.goto("/sign-in/")

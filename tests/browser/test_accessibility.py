@@ -203,3 +203,33 @@ def test_what_may_not_be_or_no_longer(open_page):
     page.evaluate("document.querySelector('#credentials form').submit()")
     page.wait_for_selector("text=The password was shown before")
     check(page, "no longer possible")
+
+
+@pytest.mark.parametrize(
+    ("username", "address"),
+    [
+        ("curator", "/admin/"),
+        ("curator", "/admin/catalog/offering/"),
+        ("curator", "/admin/catalog/offeringversion/"),
+        ("curator", "/admin/catalog/category/"),
+        ("auditor", "/admin/core/event/"),
+        ("admin", "/admin/accounts/person/"),
+    ],
+)
+def test_the_admin(open_page, username, address):
+    """Lists and the page of their first row; Django's own widgets may be small."""
+    page = open_page(username)
+    page.goto(address)
+    check_admin(page, f"{address}, list")
+    if address != "/admin/":
+        page.click("#result_list tbody tr:first-child a >> nth=0")
+        page.wait_for_selector("#content-main")
+        check_admin(page, f"{address}, row")
+
+
+def check_admin(page, state):
+    """Look at it light and dark; loaded anew, since no color may be on its way to another one."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        assert violations(page) == [], f"{state}, {scheme}"
