@@ -1,6 +1,6 @@
 """What comes in: fields of the right type, no name that nobody knows."""
 
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -21,11 +21,15 @@ class TextField(serializers.CharField):
         super().__init__(**options)
 
     default_error_messages = {
-        "invalid": "This must be text.",
-        "required": "This field is needed.",
-        "null": "This must be text.",
+        "invalid": "The {field} must be text.",
+        "required": "Enter the {field}.",
+        "null": "The {field} must be text.",
         "max_length": "This must be {max_length} characters or fewer.",
     }
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        """Refuse with the field's name in the sentence. Raises ValidationError."""
+        super().fail(key, field=(self.field_name or "text").replace("_", " "), **values)
 
     def to_internal_value(self, data: Any) -> str:
         """Give the text as it is. Raises ValidationError for anything else."""
