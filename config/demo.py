@@ -161,7 +161,8 @@ class Demo:
             "DEMO_PASSWORD": given.get("DEMO_PASSWORD") or values.get("DEMO_PASSWORD") or new_password(),
         }
         records.update_env(ROOT, settings)
-        self.environment = values | given | settings | {"PID_DIR": str(VAR / "run"), "PYTHONUNBUFFERED": "1"}
+        places = {"PID_DIR": str(VAR / "run"), "STATIC_ROOT": str(VAR / "static"), "PYTHONUNBUFFERED": "1"}
+        self.environment = values | given | settings | places
         say("2/4  Bringing the database up to date ...")
         self._manage("migrate", "--no-input")
         say("3/4  Seeding the demo organization ...")
@@ -192,6 +193,7 @@ class Demo:
 
     def _start_children(self) -> None:
         say("4/4  Starting web, worker and beat (logs in var/log) ...")
+        self._manage("collectstatic", "--no-input", "--clear")
         self._remove_pid_files()  # of a run that was killed
         # The socket is open already, so that nobody takes the port meanwhile and a restart refuses nobody.
         socket_number = self.listener.fileno()
