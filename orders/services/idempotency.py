@@ -5,6 +5,7 @@ import json
 import re
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, connection
 from django.utils import timezone
@@ -37,18 +38,19 @@ def fingerprint_of(body: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def take(person: Any, key: str, fingerprint: str) -> IdempotencyKey | None:
+def take(person: Any, key: str, fingerprint: str, order_id: UUID) -> IdempotencyKey | None:
     """Store the key in the caller's transaction; None where it is new, else its first use.
 
+    `order_id` is of the order that is about to be placed: the database looks for it only at the commit.
     Waits for another order with the same key that is just being placed; raises Conflict where that takes
     more than two seconds, KeyReused where the key was for something else.
     """
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                """INSERT INTO orders_idempotencykey (person_id, route, key, fingerprint)
-                   VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-                [person.pk, ROUTE, key, fingerprint],
+                """INSERT INTO orders_idempotencykey (person_id, route, key, fingerprint, order_id)
+                   VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+                [person.pk, ROUTE, key, fingerprint, str(order_id)],
             )
             if cursor.rowcount == 1:
                 return None
@@ -62,9 +64,9 @@ def take(person: Any, key: str, fingerprint: str) -> IdempotencyKey | None:
     return first
 
 
-def keep(person: Any, key: str, order: Any, answer: dict[str, Any] | None) -> None:
+def keep(person: Any, key: str, answer: dict[str, Any]) -> None:
     """Keep the first answer with the key, in the transaction of the order."""
-    IdempotencyKey.objects.filter(person=person, route=ROUTE, key=key).update(order=order, answer=answer)
+    IdempotencyKey.objects.filter(person=person, route=ROUTE, key=key).update(answer=answer)
 
 
 def forget_old_keys() -> int:

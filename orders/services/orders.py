@@ -86,14 +86,15 @@ def place(
     require(actor, "orders.place_order")
 
     def change() -> Placed:
+        order_id = uuid4()
         if key:
-            first = idempotency.take(actor, key, fingerprint)
+            first = idempotency.take(actor, key, fingerprint, order_id)
             if first and first.order:
                 return Placed(first.order, replayed=True, answer=first.answer)
-        order = _place(wanted, actor)
+        order = _place(wanted, actor, order_id)
         body = answer(order) if answer else None
-        if key:
-            idempotency.keep(actor, key, order, body)
+        if key and body is not None:
+            idempotency.keep(actor, key, body)
         return Placed(order, answer=body)
 
     try:
@@ -104,13 +105,12 @@ def place(
         raise
 
 
-def _place(wanted: Wanted, actor: Any) -> Order:
+def _place(wanted: Wanted, actor: Any, order_id: UUID) -> Order:
     found = consider(wanted, actor)
     if found.errors or not (found.plan and found.cost_center and found.evaluation):
         raise Invalid(found.errors)
     plan, cost_center = found.plan, found.cost_center
     quote = catalog.quote(plan, found.values)
-    order_id = uuid4()
     decision = approvals.record(found.evaluation, {**found.facts, "price": quote.as_json()}, order_id)
     order = Order.objects.create(
         id=order_id,

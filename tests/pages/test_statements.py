@@ -107,4 +107,5 @@ def test_an_order_is_one_commit_of_at_most_twenty_statements(org, database, busi
     said = [query["sql"] for query in captured]
     assert sum(sql == "COMMIT" for sql in said) == 1
     assert not any("SAVEPOINT" in sql for sql in said)
-    assert len(said) <= 20, "\n".join(said)
+    # The twentieth is the connection's health check, which a request on a used connection begins with.
+    assert len(said) <= 19, "\n".join(said)
