@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from admin_pages import add_row, errors_of, said, sent_by, submit
 from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 
@@ -12,6 +11,7 @@ import orders.services as orders
 from catalog.models import Category, Offering, OfferingVersion, Plan, Price, WorkflowStep
 from core.models import Event
 from orders.models import Order
+from tests.admin.admin_pages import add_row, errors_of, said, sent_by, submit
 from tests.factories import FORM, TERMS, published_offering
 
 

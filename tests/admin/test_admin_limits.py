@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-from admin_pages import sent_by
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -15,6 +14,7 @@ import orders.services as orders
 from accounts.models import Person
 from catalog.models import Offering
 from core.models import Event
+from tests.admin.admin_pages import sent_by
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 READ_ONLY = {

@@ -1,13 +1,13 @@
 """People, units and cost centers are kept by services; nobody raises his own rights."""
 
 import pytest
-from admin_pages import add_row, errors_of, said, sent_by, submit
 from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 
 import accounts.services as accounts
 from accounts.models import BusinessUnit, CostCenter, Membership, Person, Role
 from core.models import Event
+from tests.admin.admin_pages import add_row, errors_of, said, sent_by, submit
 
 
 def page(row, name="change"):

@@ -61,7 +61,7 @@ FORM = {
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Let these tests look into the database, but after all others: what their site stores is there to stay."""
+    """Let these tests look into the database, without a transaction of their own: their site commits."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.django_db)
@@ -86,7 +86,7 @@ class Site:
     far: fakes.FarSide
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(chromium, django_db_setup, django_db_blocker, tmp_path_factory):
     """Start web and worker on a small organization; take all away at the end."""
     folder = tmp_path_factory.mktemp("site")
@@ -136,9 +136,9 @@ def _offer(org):
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium):
-    """One browser for all tests."""
+    """One browser for the tests of a file."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
         yield running
