@@ -299,7 +299,7 @@ def resume(offering: Offering, *, actor: Any) -> None:
 
 @transaction.atomic
 def retire(offering: Offering, *, actor: Any) -> None:
-    """End new orders for good; what was delivered stays."""
+    """End new orders until somebody publishes a new version; what was delivered stays."""
     require(actor, "catalog.retire_offering", offering)
     offering = Offering.objects.select_for_update().get(pk=offering.pk)
     if offering.current_version:

@@ -222,9 +222,10 @@ def _fail(past: Past, work: Work, doer: Person, rows: Rows) -> None:
     _end(step, Step.State.FAILED, gave_up_at, rows)
     rows.note(gave_up_at, "run.compensating", work.run, failed_step=step.name)
     work.run.reason = past.why
-    _undo(past, work, ends_at, "There was nothing to remove.", rows)
     for other in others:
-        other.state = Step.State.CANCELED
+        other.state = Step.State.SKIPPED
+        rows.note(gave_up_at, "step.skipped", other)
+    _undo(past, work, ends_at, "There was nothing to remove.", rows)
     rows.note(ends_at, "serviceinstance.failed", work.instance, run=str(work.run.pk))
     rows.note(ends_at, "order.failed", work.order, reason=past.why)
 

@@ -121,6 +121,13 @@ def test_past_orders_ended_in_every_way_and_none_is_due_to_a_worker(demo):
     assert not Event.objects.filter(at__gt=Now()).exists()
 
 
+def test_a_failed_order_of_the_past_looks_as_the_engine_leaves_one(demo):
+    run = Order.objects.filter(state="failed").first().instance.runs.get()
+    done = dict(run.steps.filter(kind="do").values_list("seq", "state"))
+    assert done == {1: "failed", 2: "skipped"}
+    assert Event.objects.filter(name="step.skipped", subject_id__in=run.steps.values("pk")).count() == 1
+
+
 def test_no_service_of_the_past_offers_a_password(demo):
     live = Order.objects.filter(instance__state="active")
     assert live.exists()
