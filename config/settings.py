@@ -9,6 +9,9 @@ from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from config.connectors import CONNECTORS as BUILT_IN
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -257,41 +260,22 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 POSTGRESQL_BACKEND_URL = env.str("POSTGRESQL_BACKEND_URL", default="")
 REDIS_BACKEND_URL = env.str("REDIS_BACKEND_URL", default="")
 GIT_BACKEND_ROOT = env.str("GIT_BACKEND_ROOT", default="")
-CONNECTORS = {
-    "postgresql": {
-        "class": "provisioning.connectors.postgresql.PostgreSQL",
-        "inputs": ["connection_limit", "statement_timeout_seconds"],
-        "outputs": ["host", "port", "database", "username"],
-        "secrets": ["password"],
-        "idempotency": "lookup",
-    },
-    "redis_acl": {
-        "class": "provisioning.connectors.redis_acl.RedisAcl",
-        "inputs": [],
-        "outputs": ["host", "port", "username", "key_prefix"],
-        "secrets": ["password"],
-        "idempotency": "lookup",
-    },
-    "git_repository": {
-        "class": "provisioning.connectors.git_repository.GitRepository",
-        "inputs": ["default_branch"],
-        "outputs": ["clone_url", "default_branch"],
-        "secrets": [],
-        "idempotency": "lookup",
-    },
-    "manual": {
-        "class": "provisioning.connectors.manual.Manual",
-        "inputs": ["instructions", "assignee_role", "output_fields", "due_hours"],
-        "outputs": ["*"],
-        "secrets": [],
-        "idempotency": "key",
-    },
-}
+# Where playbooks and Terraform modules lie: one folder a project, read and never written.
+ANSIBLE_PROJECTS = env.str("ANSIBLE_PROJECTS", default="")
+TERRAFORM_MODULES = env.str("TERRAFORM_MODULES", default="")
+# Where their runs keep workspaces and state; must outlive the worker and be shared by all of them.
+WORK_ROOT = env.str("WORK_ROOT", default=str(BASE_DIR / "var" / "work"))
+CONNECTORS = dict(BUILT_IN)
+for _named in env.list("EXTRA_CONNECTORS", default=[]):
+    CONNECTORS |= import_string(_named)
 
 # --- Mail, demo, logs -------------------------------------------------------------------------------
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="")
+# Outbound calls: what may be reached beyond public addresses, as host, network or either with :port.
 EGRESS_ALLOW = env.list("EGRESS_ALLOW", default=[])
+# A DNS server (address or address:port) that resolves for them; unset: the machine's own way.
+EGRESS_RESOLVER = env.str("EGRESS_RESOLVER", default="")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -54,6 +54,8 @@ class Order(models.Model):
 
     class Action(models.TextChoices):
         ADD = "add", "Order"
+        MODIFY = "modify", "Change"
+        DELETE = "delete", "Remove"
 
     MOVES: ClassVar = {
         State.SUBMITTED: {State.AWAITING_APPROVAL, State.FULFILLING, State.DENIED, State.CANCELED},

@@ -36,6 +36,10 @@ MORE_FILES = {
     "provisioning/sweeper": "the workers' own look for due rows",
 }
 CORE_TOOLS = {
+    "egress",
+    "expressions",
+    "substitution",
+    "tracing",
     "bell",
     "events",
     "logs",

@@ -1,5 +1,6 @@
 """Offerings and their versions. A published version is frozen, by the database too."""
 
+from catalog.models.back_ends import BackEnd
 from catalog.models.offerings import (
     COLORS,
     Category,
@@ -13,6 +14,7 @@ from catalog.models.versions import DataClass, OfferingVersion, Plan, Price, Pur
 
 __all__ = [
     "COLORS",
+    "BackEnd",
     "Category",
     "DataClass",
     "Offering",

@@ -245,13 +245,37 @@ class WorkflowStep(models.Model):
     class Operation(models.TextChoices):
         START = "start", "Do it"
         DESCRIBE = "describe", "Check that it works"
+        PREVIEW = "preview", "Say what would be done"
+
+    class OnFailure(models.TextChoices):
+        UNDO = "undo", "Undo what was done"
+        WAIT = "wait", "Keep it and wait for an operator"
 
     version = models.ForeignKey(OfferingVersion, on_delete=models.CASCADE, related_name="workflow_steps")
     position = models.PositiveSmallIntegerField(default=0)
     name = models.CharField(max_length=80, help_text="As the person who ordered reads it: “Creating the database”.")
     connector = models.CharField(max_length=40)
+    back_end = models.SlugField(
+        max_length=60,
+        blank=True,
+        db_default="",
+        db_index=False,
+        help_text="Which one, for connectors that reach several; see “Back ends”.",
+    )
     operation = models.CharField(max_length=10, choices=Operation, default=Operation.START)
-    inputs = models.JSONField(default=dict, blank=True)
+    inputs = models.JSONField(
+        default=dict, blank=True, help_text="May take values of the order: ${parameters.size}, ${outputs.host}."
+    )
+    when = models.CharField(
+        "only where",
+        max_length=2000,
+        blank=True,
+        db_default="",
+        help_text="A condition, for example parameters.backup == true. Empty: always.",
+    )
+    on_failure = models.CharField(
+        "when it fails for good", max_length=4, choices=OnFailure, default=OnFailure.UNDO, db_default="undo"
+    )
     timeout_seconds = models.PositiveIntegerField(
         default=600, validators=[MinValueValidator(1), MaxValueValidator(90 * 86400)]
     )

@@ -12,15 +12,32 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from core.tracing import traceparent
+
 logger = logging.getLogger(__name__)
 
-MAX_LINES = 50
+MAX_LINES = 500
 # No network call lasts longer; what takes more is polled (seconds, by a monotonic clock).
 CALL_SECONDS = 25.0
 
 
 class Failed(Exception):  # noqa: N818 (the field's word)
-    """It cannot work however often it is tried: `str()` says why, in words for IT."""
+    """It cannot work however often it is tried: `str()` says why, in words for IT.
+
+    `left_nothing`: the back end has certainly made nothing, so there is nothing to undo.
+    """
+
+    def __init__(self, reason: str, *, left_nothing: bool = False) -> None:
+        super().__init__(reason)
+        self.left_nothing = left_nothing
+
+
+class Missing(Failed):
+    """What `describe` looked for is not there any more."""
+
+
+class Unknown(Exception):  # noqa: N818 (what is known)
+    """Nobody can say whether it happened, and trying again could do it twice: a person has to look."""
 
 
 class Retry(Exception):  # noqa: N818 (what is to be done)
@@ -42,6 +59,8 @@ class Done:
     outputs: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
     external_ref: str = ""
+    # Passwords that the back end made: stored encrypted, shown once, never part of outputs.
+    secrets: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,16 @@ class Lease:
             self._cancelers.remove(cancel)
 
 
+@dataclass(frozen=True)
+class BackEnd:
+    """Where to call and how to sign in there: a row of the back ends, its credentials in the clear."""
+
+    slug: str
+    address: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+
+
 @dataclass
 class Call:
     """Everything that a connector may know about one attempt of one step."""
@@ -121,6 +150,15 @@ class Call:
     step_name: str = ""
     # For `undo`: whether what is to be undone had come to its end.
     was_done: bool = True
+    # The back end that the workflow names; None for connectors that know theirs from the settings.
+    back_end: BackEnd | None = None
+    trace_id: str = ""
+    # For `update`: what was in force before, as {"plan", "limits", "parameters", "inputs"}.
+    before: dict[str, Any] = field(default_factory=dict)
+    # For `last_operation`: the newest signed news of this step from the back end, if any came.
+    news: dict[str, Any] | None = None
+    # How long a child process may run: longer than a network call, where the connector's queue is `long`.
+    work_seconds: float = CALL_SECONDS
     lines: list[str] = field(default_factory=list)
     _ends_at: float = field(default_factory=lambda: time.monotonic() + CALL_SECONDS)
 
@@ -137,8 +175,16 @@ class Call:
             raise Retry("The back end took too long.")
         return left
 
+    def headers(self) -> dict[str, str]:
+        """Give what every outbound call says of itself: the key of its repeats, its claim, its trace."""
+        return {
+            "Idempotency-Key": str(self.idempotency_key),
+            "X-Greenlane-Fencing-Token": str(self.fencing_token),
+            "traceparent": traceparent(self.trace_id or self.step_id.hex, self.fencing_token),
+        }
+
     def log(self, text: str) -> None:
-        """Add a line to the technical log; kept once the attempt's result is."""
+        """Add a line to the technical log; written every few seconds while the call goes on."""
         if len(self.lines) < MAX_LINES:
             self.lines.append(text[:500])
 
@@ -148,6 +194,7 @@ class Connector:
 
     `idempotency` says what a second `start` after an unknown end does: `key` (the back end recognizes our
     key), `lookup` (we look first and go on from there), or `none` (a person has to look).
+    settings.CONNECTORS declares the same, and what else catalog and engine need to know (config/connectors.py).
     """
 
     idempotency = "none"
@@ -167,6 +214,17 @@ class Connector:
     def describe(self, call: Call) -> Answer:
         """Look whether the thing is there and works; Failed where it does not."""
         raise NotImplementedError
+
+    def preview(self, call: Call) -> Answer:
+        """Say in the log what `start` would do, and do none of it."""
+        raise Failed("This connector cannot say beforehand what it would do.", left_nothing=True)
+
+    def update(self, call: Call) -> Answer:
+        """Bring what was made in line with the call's inputs; `call.before` is what was in force.
+
+        A failed update is taken back by another one, with the former inputs; it never deletes.
+        """
+        raise Failed("This service cannot be changed.", left_nothing=True)
 
     def rotate(self, call: Call) -> Answer:
         """Make the back end accept `call.secrets` instead of the ones before."""
