@@ -61,6 +61,8 @@ def configure() -> None:
         task_time_limit=90,
         task_soft_time_limit=60,
         worker_soft_shutdown_timeout=25,
+        # Steps wait for back ends more than they compute.
+        worker_concurrency=max(4, 2 * (os.cpu_count() or 1)),
         worker_enable_soft_shutdown_on_idle=True,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
@@ -99,7 +101,15 @@ def _start_sweeper(sender: Any, **_: Any) -> None:
     """Every worker looks for due work by itself, so progress hangs on no scheduler."""
     from provisioning.sweeper import start  # noqa: PLC0415 (apps first)
 
-    start(slots=sender.pool.num_processes)
+    start(slots=sender.pool.num_processes, name=sender.hostname)
+
+
+@signals.celeryd_after_setup.connect
+def _count_places(instance: Any, **_: Any) -> None:
+    """What is known before the pool is forked, all its processes know."""
+    from provisioning.services.places import set_places  # noqa: PLC0415 (apps first)
+
+    set_places(instance.concurrency)
 
 
 @signals.worker_shutting_down.connect
@@ -108,3 +118,11 @@ def _hand_over(**_: Any) -> None:
     from provisioning.services.execution import leave  # noqa: PLC0415 (apps first)
 
     leave()
+
+
+@signals.worker_shutdown.connect
+def _say_goodbye(sender: Any, **_: Any) -> None:
+    """A worker that was asked to end is not missed."""
+    from provisioning.sweeper import sign_off  # noqa: PLC0415 (apps first)
+
+    sign_off(sender.hostname)

@@ -8,6 +8,8 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,6 +19,8 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 TASK = "provisioning.tasks.advance"
+# Steps of the queue `long` take minutes: a task of its own, with limits of its own.
+TASK_OF_QUEUE = {"long": "provisioning.tasks.advance_long"}
 _waiting: queue.Queue[tuple[str, str]] = queue.Queue(maxsize=1000)
 _lock = threading.Lock()
 _thread_of_pid: int | None = None
@@ -27,7 +31,38 @@ def ring(step_id: Any, queue_name: str = "default") -> None:
     transaction.on_commit(partial(_enqueue, str(step_id), queue_name), robust=True)
 
 
+class Rings:
+    """Rings that a worker holds back, since it may take the step itself."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, str]] = []
+
+    def release(self, *, besides: Any = None) -> None:
+        """Ring for all of them now, besides the step `besides`."""
+        for step_id, queue_name in self.held:
+            if step_id != str(besides):
+                _enqueue(step_id, queue_name)
+        self.held = []
+
+
+_holding = threading.local()
+
+
+@contextmanager
+def held() -> Iterator[Rings]:
+    """Within the block, committed rings of this thread are held back; `release` them after it."""
+    _holding.rings = rings = Rings()
+    try:
+        yield rings
+    finally:
+        _holding.rings = None
+
+
 def _enqueue(step_id: str, queue_name: str) -> None:
+    rings = getattr(_holding, "rings", None)
+    if rings is not None:
+        rings.held.append((step_id, queue_name))
+        return
     _ensure_thread()
     try:
         _waiting.put_nowait((step_id, queue_name))
@@ -55,7 +90,9 @@ def _publish_for_ever(waiting: queue.Queue[tuple[str, str]]) -> None:
 def publish(step_id: str, queue_name: str) -> bool:
     """Send one message now; tell whether the broker took it. Takes seconds at most, raises nothing."""
     try:
-        current_app.send_task(TASK, args=[step_id], queue=queue_name, retry=False, ignore_result=True)
+        current_app.send_task(
+            TASK_OF_QUEUE.get(queue_name, TASK), args=[step_id], queue=queue_name, retry=False, ignore_result=True
+        )
     except Exception as error:  # noqa: BLE001 (any broker, any of its errors: the sweep makes up for it)
         logger.warning("The broker did not take a ring: %s", error)
         return False

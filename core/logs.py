@@ -5,6 +5,8 @@ from typing import Any
 
 import structlog
 
+from core import tracing
+
 
 def formatter() -> structlog.stdlib.ProcessorFormatter:
     """Build the formatter of the stderr handler."""
@@ -17,10 +19,18 @@ def formatter() -> structlog.stdlib.ProcessorFormatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            _traced,
             _scrubbed,
             structlog.processors.JSONRenderer(),
         ],
     )
+
+
+def _traced(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the trace of the work under way, so that a line leads to the order and to the back end's log."""
+    if trace_id := tracing.current():
+        line["trace_id"] = trace_id
+    return line
 
 
 def _scrubbed(_: Any, __: str, line: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, QueryDict
 
+from core import tracing
 from core.problems import Conflict
 from core.states import IllegalMove
 from core.transactions import Busy, is_unreachable
@@ -14,6 +15,20 @@ from core.views import BUSY, fail, is_api, refuse
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
+
+
+def enter_trace(get_response: GetResponse) -> GetResponse:
+    """Let the request belong to the trace that its caller names in `traceparent`, or to a new one."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        tracing.enter(tracing.trace_of(request.headers.get("traceparent", "")))
+        tracing.enter(tracing.new_trace_id())
+        try:
+            return get_response(request)
+        finally:
+            tracing.enter("")
+
+    return middleware
 
 
 def refuse_unstorable_text(get_response: GetResponse) -> GetResponse:

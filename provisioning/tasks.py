@@ -4,14 +4,28 @@ from uuid import UUID
 
 from celery import shared_task
 
-from provisioning.services import execution
+from provisioning.services import execution, places
+
+# A child process may take an hour; a network call never does (config/celery.py has its limits).
+LONG_SOFT_LIMIT, LONG_LIMIT = 3600, 3660
 
 
 @shared_task(name="provisioning.tasks.advance")
 def advance(step_id: str) -> None:
     """Do the named step if it is due, and whatever else is. A forged or stale id does nothing."""
+    execution.work(_named(step_id))
+
+
+@shared_task(name="provisioning.tasks.advance_long", soft_time_limit=LONG_SOFT_LIMIT, time_limit=LONG_LIMIT)
+def advance_long(step_id: str) -> None:
+    """Do one due step that may take minutes, where that leaves a place of this worker for quick ones."""
+    with places.for_long_work() as is_free:
+        if is_free:
+            execution.work(_named(step_id), queue="long")
+
+
+def _named(step_id: str) -> UUID | None:
     try:
-        named: UUID | None = UUID(str(step_id))
+        return UUID(str(step_id))
     except ValueError:
-        named = None
-    execution.work(named)
+        return None

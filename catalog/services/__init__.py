@@ -20,6 +20,7 @@ from catalog.services.curation import (
 from catalog.services.documents import document_of, hash_of, hash_of_text
 from catalog.services.pictures import set_picture
 from catalog.services.quotes import Line, Quote, quote
+from catalog.services.workflows import idempotency_of, secret_names
 
 __all__ = [
     "Line",
@@ -29,6 +30,7 @@ __all__ = [
     "disentitle",
     "document_of",
     "entitle",
+    "idempotency_of",
     "hash_of",
     "hash_of_text",
     "missing",
@@ -43,5 +45,6 @@ __all__ = [
     "save_category",
     "save_draft",
     "save_part",
+    "secret_names",
     "set_picture",
 ]

@@ -41,11 +41,16 @@ class Unknown(Exception):  # noqa: N818 (what is known)
 
 
 class Retry(Exception):  # noqa: N818 (what is to be done)
-    """It did not work this time; try again, after `after` seconds where the back end said so."""
+    """It did not work this time; try again, after `after` seconds where the back end said so.
 
-    def __init__(self, reason: str, *, after: float | None = None) -> None:
+    `is_fault`: the back end does not answer or has a fault of its own. Its breaker counts that; a back end that is
+    merely busy with the same thing is not at fault.
+    """
+
+    def __init__(self, reason: str, *, after: float | None = None, is_fault: bool = True) -> None:
         super().__init__(reason)
         self.after = after
+        self.is_fault = is_fault
 
 
 class LeaseLost(Exception):  # noqa: N818 (what happened)

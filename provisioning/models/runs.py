@@ -128,6 +128,7 @@ class Step(models.Model):
             State.CANCELED,
             State.POLLING,
             State.COMPENSATION_FAILED,
+            State.SKIPPED,
         }
     )
     MOVES: ClassVar = {

@@ -1,46 +1,126 @@
-"""Claiming a step, keeping the lease, and writing the result: every write repeats the lease token.
+"""Claiming a step and keeping the lease.
 
 The rules are those of docs/architecture.md: a claim is one UPDATE that is committed before any call, only
-the database's clock counts, and a result is written only by who still holds the lease.
+the database's clock counts, and a result is written only by who still holds the lease (results.py).
 """
 
+import json
 import os
 import random
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F
-from django.utils import timezone
 
+from catalog.services import idempotency_of
 from core import events
-from core.secrets import scrub
 from core.transactions import run as in_transaction
-from provisioning.connectors.base import Done, LeaseLost, Waiting, Working
-from provisioning.models import ManualTask, Run, Step, StepAttempt, StepLine
-from provisioning.services.runs import ClockTimestamp, after_failure, after_success, undo_steps
+from provisioning.connectors.base import LeaseLost
+from provisioning.models import Breaker, Run, Step, StepAttempt
+from provisioning.services import breakers, results
+from provisioning.services.results import failed_state, token_of
+from provisioning.services.runs import ClockTimestamp
 
 WORKER = f"{socket.gethostname()}:{{}}"
-MAX_BACKOFF_SECONDS = 300.0
 
-# Takes the most urgent due row whose lease is free or has run out. A step that waits for the next poll
-# keeps its attempt number: asking how far it got is no new attempt, but a worker lost over it counts.
-CLAIM = """
-    WITH due AS (
-        SELECT id, state, lease_token FROM provisioning_step
-        WHERE state IN ('ready', 'retry', 'running', 'polling')
+# Which back ends may be called now, and the due step to take. Fair in three ways:
+# - Between back ends: the one with the fewest calls under way goes first, none takes the last place of many, one that
+#   was slow lately takes half of them at most, and one whose breaker is open gets a single probe.
+# - Between a backlog and the person who orders now: in three of four claims what came due in the last seconds goes
+#   first (`fresh`), so that ten thousand due steps do not stand before him, and are still worked off.
+# - Between what a person waits for and the rest: urgency.
+FRESH_SECONDS = 5
+FRESH_SHARE = 0.75
+WORKABLE = "state IN ('ready', 'retry', 'running', 'polling')"
+OPEN_BACK_ENDS = f"""
+    RECURSIVE names AS (
+        (SELECT back_end FROM provisioning_step WHERE {WORKABLE} ORDER BY back_end LIMIT 1)
+        UNION ALL
+        SELECT (SELECT step.back_end FROM provisioning_step AS step
+                WHERE {WORKABLE} AND step.back_end > names.back_end ORDER BY step.back_end LIMIT 1)
+        FROM names WHERE names.back_end IS NOT NULL
+    ),
+    under_way AS (
+        SELECT back_end, count(*) AS calls,
+               bool_or(claimed_at < clock_timestamp() - interval '{breakers.SLOW_SECONDS} seconds') AS is_slow
+        FROM provisioning_step
+        WHERE lease_token IS NOT NULL AND lease_expires_at > clock_timestamp() GROUP BY back_end
+    ),
+    places AS (
+        SELECT coalesce(sum((facts->>'places')::int), 0) AS all_of_them FROM core_pulse
+        WHERE role LIKE 'worker:%%' AND at > clock_timestamp() - interval '30 seconds'
+    ),
+    open_back_ends AS (
+        SELECT names.back_end, coalesce(under_way.calls, 0) AS calls
+        FROM names
+        CROSS JOIN places
+        LEFT JOIN under_way USING (back_end)
+        LEFT JOIN provisioning_breaker AS breaker USING (back_end)
+        LEFT JOIN catalog_backend AS row ON row.slug = names.back_end
+        WHERE names.back_end IS NOT NULL AND coalesce(under_way.calls, 0) < least(
+            CASE WHEN breaker.state = 'open' THEN (breaker.probe_at <= clock_timestamp())::int ELSE 32767 END,
+            coalesce(row.limit, (%(limits)s::jsonb ->> names.back_end)::int, 32767),
+            CASE WHEN places.all_of_them < 2 THEN 32767
+                 WHEN under_way.is_slow OR breaker.slow_at > clock_timestamp() - interval '2 minutes'
+                 THEN places.all_of_them / 2
+                 WHEN places.all_of_them >= 4 THEN places.all_of_them - 1
+                 ELSE 32767 END
+        )
+    )
+"""  # noqa: S608 (constants of this file)
+ANY = f"""
+    chosen AS (
+        SELECT open_back_ends.back_end FROM open_back_ends
+        CROSS JOIN LATERAL (
+            SELECT urgency, due_at FROM provisioning_step AS step
+            WHERE step.back_end = open_back_ends.back_end AND {WORKABLE}
+              AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+            ORDER BY urgency, due_at LIMIT 1
+        ) AS first
+        ORDER BY first.urgency, open_back_ends.calls, first.due_at LIMIT 1
+    ),
+    fresh AS (
+        SELECT id, state, lease_token FROM provisioning_step AS step
+        WHERE %(fresh)s AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE} AND urgency = 0
           AND queue = ANY(%(queues)s)
-          AND (%(step)s::uuid IS NULL OR id = %(step)s::uuid)
-          AND (CASE WHEN lease_token IS NULL THEN next_run_at ELSE lease_expires_at END) <= clock_timestamp()
-        ORDER BY urgency, next_run_at
-        LIMIT 1
+          AND due_at BETWEEN statement_timestamp() - interval '{FRESH_SECONDS} seconds' AND statement_timestamp()
+        ORDER BY due_at LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ),
+    oldest AS (
+        SELECT id, state, lease_token FROM provisioning_step AS step
+        WHERE NOT EXISTS (SELECT FROM fresh) AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE}
+          AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+        ORDER BY urgency, due_at LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ),
+    due AS (SELECT * FROM fresh UNION ALL SELECT * FROM oldest)
+"""  # noqa: S608 (constants of this file)
+ONE = f"""
+    due AS (
+        SELECT id, state, lease_token FROM provisioning_step AS step
+        WHERE id = %(step)s::uuid AND {WORKABLE} AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+          AND back_end IN (SELECT back_end FROM open_back_ends)
         FOR UPDATE SKIP LOCKED
     )
+"""  # noqa: S608 (constants of this file)
+# Past their deadline: settled without a call, whether their back end may be called or not.
+LATE = f"""
+    due AS (
+        SELECT id, state, lease_token FROM provisioning_step AS step
+        WHERE {WORKABLE} AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+          AND deadline_at < statement_timestamp()
+        ORDER BY deadline_at LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    )
+"""  # noqa: S608 (constants of this file)
+# Takes the due row whose lease is free or has run out. A step that waits for the next poll keeps its attempt
+# number: asking how far it got is no new attempt, but a worker lost over it counts.
+TAKE = """
     UPDATE provisioning_step AS step
     SET state = CASE WHEN step.state = 'polling' THEN 'polling' ELSE 'running' END,
         attempt = step.attempt + CASE WHEN due.state = 'polling' AND due.lease_token IS NULL THEN 0 ELSE 1 END,
@@ -50,19 +130,31 @@ CLAIM = """
         heartbeat_at = NULL,
         started_at = COALESCE(step.started_at, clock_timestamp()),
         deadline_at = COALESCE(step.deadline_at, clock_timestamp() + make_interval(secs => step.timeout_seconds))
-    FROM due WHERE step.id = due.id
-    RETURNING step.id, due.state, due.lease_token, step.deadline_at < clock_timestamp()
+    FROM due
+    WHERE step.id = due.id
+    RETURNING step.id, due.state, due.lease_token, step.deadline_at < clock_timestamp(),
+              (SELECT failures FROM provisioning_breaker WHERE provisioning_breaker.back_end = step.back_end),
+              (SELECT state FROM provisioning_breaker WHERE provisioning_breaker.back_end = step.back_end)
 """
+CLAIMS = {
+    "any": f"WITH {OPEN_BACK_ENDS}, {ANY} {TAKE}",
+    "one": f"WITH {OPEN_BACK_ENDS}, {ONE} {TAKE}",
+    "late": f"WITH {LATE} {TAKE}",
+}
+DEFAULT_QUEUES = ("default", "long")
 
 
-def claim(step_id: UUID | str | None = None, *, queues: list[str] | None = None) -> Step | None:
+def claim(step_id: UUID | str | None = None, *, queues: Sequence[str] = DEFAULT_QUEUES) -> Step | None:
     """Take one due step (the one named, or the most urgent) for this worker; None where nothing is due.
 
     Settles by itself, without a call, what must not be called again: a step out of attempts or past its
     deadline, one whose run was stopped, and one whose end is unknown at a back end that cannot tell.
     """
     while True:
-        claimed = in_transaction(lambda: _claim_once(step_id, queues or ["default", "long"]))
+        how = "one" if step_id else "any"
+        claimed = in_transaction(partial(_claim_once, how, step_id, queues))
+        if claimed is None and step_id is None:
+            claimed = in_transaction(partial(_claim_once, "late", None, queues))
         if claimed is None:
             return None
         step, refusal = claimed
@@ -70,32 +162,39 @@ def claim(step_id: UUID | str | None = None, *, queues: list[str] | None = None)
             return step
         # In a transaction of its own, since everyone locks the run before the step.
         with suppress(LeaseLost):
-            in_transaction(partial(_settle, step, *refusal))
+            results.settle(step, *refusal)
         if step_id is not None:
             return None
 
 
-def _claim_once(step_id: UUID | str | None, queues: list[str]) -> tuple[Step, tuple[str, str] | None] | None:
+def _claim_once(
+    how: str, step_id: UUID | str | None, queues: Sequence[str]
+) -> tuple[Step, tuple[str, str] | None] | None:
     """Claim one step; give it with what must become of it instead of a call, if anything."""
+    limits = {name: known["limit"] for name, known in settings.CONNECTORS.items() if known.get("limit")}
     with connection.cursor() as cursor:
         cursor.execute(
-            CLAIM,
+            CLAIMS[how],
             {
                 "step": str(step_id) if step_id else None,
-                "queues": queues,
+                "queues": list(queues),
+                "limits": json.dumps(limits),
+                "fresh": random.random() < FRESH_SHARE,  # noqa: S311 (a share, no secret)
                 "lease": float(settings.LEASE_SECONDS),
             },
         )
         row = cursor.fetchone()
     if row is None:
         return None
-    pk, state_before, lost_token, is_late = row
+    pk, state_before, lost_token, is_late, failures, breaker = row
     was_lost = lost_token is not None
     step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
+    step.breaker_failures, step.is_probe = failures or 0, breaker == Breaker.State.OPEN  # type: ignore[attr-defined]
     if was_lost:
         StepAttempt.objects.filter(lease_token=lost_token, outcome=StepAttempt.Outcome.RUNNING).update(
             outcome=StepAttempt.Outcome.LOST, finished_at=ClockTimestamp(), error="The worker was lost."
         )
+        breakers.note_failure(step.back_end, "A worker was lost over a call.")
     refusal = _why_not(step, state_before, was_lost=was_lost, is_late=is_late)
     if refusal is None and (was_lost or step.state == Step.State.RUNNING):
         StepAttempt.objects.create(
@@ -109,35 +208,20 @@ def _why_not(step: Step, state_before: str, *, was_lost: bool, is_late: bool) ->
     """Say why a claimed step must not be called, as (what becomes of it, reason)."""
     if step.kind == Step.Kind.DO and step.run.state != Run.State.RUNNING:
         return Step.State.CANCELED, "The run was stopped."
-    failed = Step.State.FAILED if step.kind == Step.Kind.DO else Step.State.COMPENSATION_FAILED
+    if step.look_again:
+        return None
+    failed = failed_state(step)
     if step.attempt > step.max_attempts:
         return failed, f"No result after {step.max_attempts} attempts."
     if is_late:
         return failed, f"Not done within {step.timeout_seconds} seconds."
-    tells = settings.CONNECTORS.get(step.connector, {}).get("idempotency", "none")
-    if was_lost and state_before == Step.State.RUNNING and tells == "none":
+    if was_lost and state_before == Step.State.RUNNING and idempotency_of(step.connector, step.inputs) == "none":
         # A person looks: at what was begun, or, where that was the undoing, at what is left.
         return (
             Step.State.OUTCOME_UNKNOWN if step.kind == Step.Kind.DO else failed,
             "The worker was lost, and this back end cannot tell what it had done.",
         )
     return None
-
-
-def _settle(step: Step, state: str, reason: str) -> None:
-    run = _locked_run(step)
-    _write(step, state, error=reason, next_run_at=None)
-    if state == Step.State.CANCELED:
-        undo_steps(run)
-    elif state in {Step.State.FAILED, Step.State.COMPENSATION_FAILED}:
-        after_failure(run, step, reason)
-
-
-def token_of(step: Step) -> int:
-    """Give the token of the lease under which `step` was claimed. Raises LeaseLost for a step without one."""
-    if step.lease_token is None:
-        raise LeaseLost(f"Step {step.pk} is not claimed.")
-    return step.lease_token
 
 
 def renew(step_id: UUID, lease_token: int) -> bool:
@@ -151,152 +235,3 @@ def renew(step_id: UUID, lease_token: int) -> bool:
             [float(settings.LEASE_SECONDS), str(step_id), lease_token],
         )
         return cursor.rowcount == 1
-
-
-def finish(step: Step, answer: Done | Working | Waiting, lines: list[str]) -> Step | None:
-    """Write what the connector answered and go on; the step made ready next is given back.
-
-    Raises LeaseLost where another worker holds the step by now; nothing is written then.
-    """
-
-    def write() -> Step | None:
-        run = _locked_run(step)
-        _keep_lines(step, lines)
-        if not isinstance(answer, Done) and _was_stopped(step, run):
-            return _stop(step, run)
-        if isinstance(answer, Working):
-            after = {
-                "next_run_at": _in_seconds(answer.after),
-                "external_ref": answer.external_ref or step.external_ref,
-            }
-            _write(step, Step.State.POLLING, StepAttempt.Outcome.POLLING, detail=answer.detail, **after)
-            return None
-        if isinstance(answer, Waiting):
-            _write(
-                step,
-                Step.State.WAITING_FOR_PERSON,
-                StepAttempt.Outcome.WAITING,
-                detail=answer.detail,
-                next_run_at=None,
-            )
-            _open_task(step, answer)
-            return None
-        _write(
-            step,
-            Step.State.SUCCEEDED,
-            StepAttempt.Outcome.SUCCEEDED,
-            outputs=answer.outputs,
-            detail=answer.detail,
-            external_ref=answer.external_ref or step.external_ref,
-            next_run_at=None,
-            error="",
-        )
-        return after_success(run, step)
-
-    return in_transaction(write)
-
-
-def give_up(step: Step, reason: str, lines: list[str]) -> Step | None:
-    """Write that the step cannot work, and undo the run. Raises LeaseLost as `finish` does."""
-
-    def write() -> Step | None:
-        run = _locked_run(step)
-        _keep_lines(step, lines)
-        failed = Step.State.FAILED if step.kind == Step.Kind.DO else Step.State.COMPENSATION_FAILED
-        _write(step, failed, StepAttempt.Outcome.FAILED, error=reason, next_run_at=None)
-        return after_failure(run, step, reason)
-
-    return in_transaction(write)
-
-
-def try_later(step: Step, reason: str, after: float | None, lines: list[str]) -> Step | None:
-    """Write that this attempt did not work; the next is due after `after` seconds or a growing while.
-
-    Gives up where that was the last attempt. Raises LeaseLost as `finish` does.
-    """
-    is_polling = step.state == Step.State.POLLING
-    if step.attempt >= step.max_attempts and not is_polling:
-        return give_up(step, f"{reason} (attempt {step.attempt} of {step.max_attempts})", lines)
-    wait = backoff(step.attempt) if after is None else min(max(after, 0.0), 3600.0)
-
-    def write() -> Step | None:
-        run = _locked_run(step)
-        _keep_lines(step, lines)
-        if _was_stopped(step, run):
-            return _stop(step, run)
-        # What the back end has begun goes on there: it is asked again, until the step's deadline.
-        state = Step.State.POLLING if is_polling else Step.State.RETRY
-        _write(step, state, StepAttempt.Outcome.RETRY, error=reason, next_run_at=_in_seconds(wait))
-        return None
-
-    return in_transaction(write)
-
-
-def _was_stopped(step: Step, run: Run) -> bool:
-    return step.kind == Step.Kind.DO and run.state != Run.State.RUNNING
-
-
-def _stop(step: Step, run: Run) -> Step | None:
-    """End a step whose run was canceled while it was at work, and undo what it may have made."""
-    _write(step, Step.State.CANCELED, error="The run was stopped.", next_run_at=None)
-    return undo_steps(run)
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait after the `attempt`th failure: 1, 2, 4 ... 300, each between a half and one and a half."""
-    return float(min(MAX_BACKOFF_SECONDS, 2.0 ** min(attempt - 1, 20)) * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
-
-
-def _in_seconds(seconds: float) -> Any:
-    return ClockTimestamp() + timedelta(seconds=seconds)
-
-
-def _locked_run(step: Step) -> Run:
-    """The run, locked before its step: everyone locks in this order."""
-    run = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=step.run_id)
-    step.run = run
-    return run
-
-
-def _write(step: Step, state: str, outcome: str = StepAttempt.Outcome.FAILED, **values: Any) -> None:
-    """Write a result if, and only if, the lease is still ours; release it and note the event."""
-    token = token_of(step)
-    if "error" in values:
-        values["error"] = scrub(values["error"])[:1000]
-    if "detail" in values:
-        values["detail"] = scrub(values["detail"])[:300]
-    ended = state not in {
-        Step.State.RETRY,
-        Step.State.POLLING,
-        Step.State.WAITING_FOR_PERSON,
-        Step.State.OUTCOME_UNKNOWN,
-    }
-    hit = Step.objects.filter(pk=step.pk, lease_token=token, lease_expires_at__gt=ClockTimestamp()).update(
-        state=state,
-        lease_token=None,
-        lease_expires_at=None,
-        finished_at=ClockTimestamp() if ended else F("finished_at"),
-        **values,
-    )
-    if hit != 1:
-        raise LeaseLost(f"The lease of step {step.pk} is another worker's by now.")
-    StepAttempt.objects.filter(lease_token=token).update(
-        outcome=outcome, finished_at=ClockTimestamp(), error=values.get("error", "")
-    )
-    if step.state != state:  # one more question to a busy back end is no news
-        step.state = state
-        because = {"error": values["error"]} if values.get("error") else {}
-        events.record(f"step.{state}", step, attempt=step.attempt, **because)
-
-
-def _keep_lines(step: Step, lines: list[str]) -> None:
-    StepLine.objects.bulk_create([StepLine(step=step, text=scrub(line)[:500]) for line in lines])
-
-
-def _open_task(step: Step, answer: Waiting) -> None:
-    task = dict(answer.task)
-    due_hours = task.pop("due_hours", None)
-    ManualTask.objects.get_or_create(
-        step=step,
-        defaults={**task, "due_at": timezone.now() + timedelta(hours=due_hours) if due_hours else None},
-    )

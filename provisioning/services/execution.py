@@ -12,18 +12,21 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from core import secrets
+from catalog.services import idempotency_of
+from core import bell, tracing
 from core.transactions import Busy, is_unreachable
 from provisioning.connectors import connector
-from provisioning.connectors.base import Answer, Call, Failed, Lease, LeaseLost, Retry
-from provisioning.models import Run, Secret, Step
-from provisioning.services import claims
+from provisioning.connectors.base import Answer, Failed, Lease, LeaseLost, Retry, Unknown
+from provisioning.models import Step
+from provisioning.services import breakers, calls, claims, results
 
 logger = logging.getLogger(__name__)
 
 # A woken worker goes on to further steps for so long; then another message has its turn. A call of 25 seconds
 # that begins just before still ends within the task's soft limit of 60.
 GO_ON_SECONDS = 30.0
+# How often the log of a call under way is written.
+LOG_SECONDS = 2.0
 
 # One byte that a worker's pool processes share with the process that forked them: set when it shuts down.
 _leaving = mmap.mmap(-1, 1)
@@ -34,23 +37,28 @@ def leave() -> None:
     _leaving[0] = 1
 
 
-def work(step_id: UUID | str | None = None) -> int:
+def work(step_id: UUID | str | None = None, *, queue: str = "default") -> int:
     """Do the named step if it is due, then whatever else is, most urgent first; give how many were done.
 
-    Interactive work comes first; the next step of the same run is taken without another ring.
+    Interactive work comes first; the next step of the same run is taken without another ring. Of the queue
+    `long`, whose steps take minutes, one a call.
     """
-    ends_at = time.monotonic() + GO_ON_SECONDS
+    ends_at = time.monotonic() + (GO_ON_SECONDS if queue == "default" else 0.0)
     done = 0
     if _leaving[0]:
         return done
-    step = claims.claim(step_id) if step_id else None
-    step = step or claims.claim()
+    step = claims.claim(step_id, queues=[queue]) if step_id else None
+    step = step or claims.claim(queues=[queue])
     while step is not None:
-        following = execute(step)
+        with bell.held() as rings:
+            following = execute(step)
         done += 1
-        if _leaving[0] or time.monotonic() >= ends_at:
+        goes_on = not _leaving[0] and time.monotonic() < ends_at
+        step = claims.claim(following.pk, queues=[queue]) if following and goes_on else None
+        rings.release(besides=following.pk if step and following else None)
+        if not goes_on:
             break
-        step = (claims.claim(following.pk) if following else None) or claims.claim()
+        step = step or claims.claim(queues=[queue])
     return done
 
 
@@ -58,25 +66,44 @@ def execute(step: Step) -> Step | None:
     """Make one attempt of a claimed step; the step made ready by its result is given back."""
     lease = Lease(float(settings.LEASE_SECONDS))
     lines: list[str] = []
+    tracing.enter(step.run.trace_id)
+    began = time.monotonic()
     try:
-        with _kept(step, lease):
-            try:
-                answer = _ask(step, _call_for(step, lease, lines))
-            except LeaseLost:
-                raise
-            except Failed as error:
-                write = partial(claims.give_up, step, str(error), lines)
-            except Retry as error:
-                write = partial(claims.try_later, step, str(error), error.after, lines)
-            except Exception as error:  # a connector's fault is a failed attempt, never a dead worker
-                logger.exception("The connector %s failed at step %s.", step.connector, step.pk)
-                write = partial(claims.try_later, step, f"{type(error).__name__}: {error}", None, lines)
-            else:
-                write = partial(claims.finish, step, answer, lines)
-            return _written(lease, write)
+        with _kept(step, lease, lines) as rest:
+            write = _attempt(step, lease, lines)
+            if time.monotonic() - began > breakers.SLOW_SECONDS:
+                breakers.note_slow(step.back_end)
+            return _written(lease, partial(write, lines=rest()))
     except LeaseLost as error:
         logger.warning("%s", error)
         return None
+    finally:
+        tracing.enter("")
+
+
+def _attempt(step: Step, lease: Lease, lines: list[str]) -> Callable[..., Step | None]:
+    """Call the connector and give the function that writes what came of it. Raises LeaseLost."""
+    try:
+        answer = _ask(step, lease, lines)
+    except LeaseLost:
+        raise
+    except Unknown as error:
+        return partial(results.ask_a_person, step, str(error))
+    except Exception as error:  # a connector's fault is a failed attempt, never a dead worker
+        if step.look_again:
+            return partial(results.ask_a_person, step, f"Looked again: {error}")
+        if isinstance(error, Failed):
+            return partial(results.give_up, step, str(error), left_nothing=error.left_nothing)
+        if isinstance(error, Retry):
+            return partial(results.try_later, step, str(error), error.after, is_fault=error.is_fault)
+        logger.exception("The connector %s failed at step %s.", step.connector, step.pk)
+        reason = f"{type(error).__name__}: {error}"
+        if idempotency_of(step.connector, step.inputs) == "none":
+            return partial(results.ask_a_person, step, reason)
+        return partial(results.try_later, step, reason, None)
+    if answer is None:
+        return partial(results.pass_over, step, "Not needed for this order.")
+    return partial(results.finish, step, answer)
 
 
 def _written(lease: Lease, write: Callable[[], Step | None]) -> Step | None:
@@ -93,87 +120,78 @@ def _written(lease: Lease, write: Callable[[], Step | None]) -> Step | None:
             time.sleep(0.2)
 
 
-def _ask(step: Step, call: Call) -> Answer:
+def _ask(step: Step, lease: Lease, lines: list[str]) -> Answer | None:
+    """Call the connector; None where the step's condition says that it is not needed."""
+    if step.kind == Step.Kind.DO and step.when and step.state != Step.State.POLLING and not calls.is_wanted(step):
+        return None
+    call = calls.call_for(step, lease, lines)
     back_end = connector(step.connector)
+    if step.look_again:
+        return back_end.describe(call)
     if step.state == Step.State.POLLING:
         return back_end.last_operation(call)
     operations = {
         "start": back_end.start,
         "undo": back_end.undo,
         "describe": back_end.describe,
+        "preview": back_end.preview,
+        "update": back_end.update,
         "rotate": back_end.rotate,
     }
     return operations[step.operation](call)
 
 
-def _call_for(step: Step, lease: Lease, lines: list[str]) -> Call:
-    run = step.run
-    return Call(
-        step_id=step.pk,
-        operation=step.operation,
-        attempt=step.attempt,
-        idempotency_key=step.idempotency_key,
-        fencing_token=claims.token_of(step),
-        instance_id=run.instance_id,
-        instance_name=run.instance.name,
-        inputs={**_limits_for(step, run), **step.inputs},
-        context=run.context,
-        outputs=_earlier_outputs(step),
-        secrets=_secrets_for(step),
-        external_ref=step.external_ref,
-        lease=lease,
-        lines=lines,
-        step_name=step.name,
-        was_done=step.undoes is None or step.undoes.state == Step.State.SUCCEEDED,
-    )
-
-
-def _limits_for(step: Step, run: Run) -> dict[str, object]:
-    """The plan's limits that the connector knows as inputs; the workflow's own inputs go before them."""
-    known = settings.CONNECTORS[step.connector]["inputs"]
-    return {name: value for name, value in run.context.get("limits", {}).items() if name in known}
-
-
-def _earlier_outputs(step: Step) -> dict[str, object]:
-    outputs: dict[str, object] = dict(step.run.instance.outputs)
-    rows = Step.objects.filter(run=step.run_id, kind=Step.Kind.DO).exclude(outputs={}).order_by("seq")
-    for earlier in rows.values_list("outputs", flat=True):
-        outputs |= earlier
-    return outputs
-
-
-def _secrets_for(step: Step) -> dict[str, str]:
-    """The passwords to set: the step's own, or else those in force."""
-    rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by("created_at")
-    own = [row for row in rows if row.step_id == step.pk]
-    chosen = own or [row for row in rows if row.in_force_at is not None]
-    return {row.name: secrets.decrypt(row.ciphertext, bound_to=row.pk) for row in chosen}
-
-
 @contextmanager
-def _kept(step: Step, lease: Lease) -> Iterator[None]:
-    """Renew the lease from a second thread every third of it while the block runs."""
-    stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(step, lease, stop), name=f"lease-{step.pk}", daemon=True)
+def _kept(step: Step, lease: Lease, lines: list[str]) -> Iterator[Callable[[], list[str]]]:
+    """While the block runs, renew the lease from a second thread and write the log as it grows.
+
+    Gives a function that ends the writing and says which lines are not written yet.
+    """
+    stop, log = threading.Event(), _Log(step, lines)
+    keeper = threading.Thread(target=_keep, args=(step, lease, log, stop), name=f"lease-{step.pk}", daemon=True)
     keeper.start()
     try:
-        yield
+        yield log.rest
     finally:
         stop.set()
         keeper.join(timeout=5)
 
 
-def _keep(step: Step, lease: Lease, stop: threading.Event) -> None:
+class _Log:
+    """The lines of one attempt: those of a long call are written while it goes on, the rest with its result."""
+
+    def __init__(self, step: Step, lines: list[str]) -> None:
+        self.step, self.lines, self.written, self.lock = step, lines, 0, threading.Lock()
+
+    def rest(self) -> list[str]:
+        """Give the lines that are not written yet, once."""
+        with self.lock:
+            fresh = self.lines[self.written :]
+            self.written += len(fresh)
+            return fresh
+
+    def write(self) -> None:
+        """Write what has come since; a database that is away costs lines, never the call."""
+        fresh = self.rest()
+        try:
+            results.keep_lines(self.step, fresh)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Step %s: %d lines of its log were lost: %s", self.step.pk, len(fresh), error)
+            connection.close()
+
+
+def _keep(step: Step, lease: Lease, log: _Log, stop: threading.Event) -> None:
     pause = lease.seconds / 3
+    due = time.monotonic() + pause
     try:
-        while not stop.wait(pause):
-            if not _renewed(step, lease):
-                pause = min(lease.seconds / 10, 1.0)
+        while not stop.wait(min(LOG_SECONDS, max(due - time.monotonic(), 0.0))):
+            if time.monotonic() >= due:
+                pause = lease.seconds / 3 if _renewed(step, lease) else min(lease.seconds / 10, 1.0)
                 if lease.is_over():
                     lease.lose()
                     return
-            else:
-                pause = lease.seconds / 3
+                due = time.monotonic() + pause
+            log.write()
     finally:
         connection.close()
 

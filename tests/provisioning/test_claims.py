@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from provisioning.connectors.base import Done, LeaseLost
 from provisioning.models import Step, StepAttempt
-from provisioning.services import claims, execution
+from provisioning.services import claims, execution, results
 from provisioning.services.runs import ClockTimestamp
 from provisioning.tasks import advance
 from tests.provisioning.engine import drive, fresh, lose, make_due, place, run_of, step_of
@@ -60,9 +60,9 @@ def test_a_step_that_never_beat_is_found_too(ordered):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda step: claims.finish(step, Done(outputs={"late": "yes"}), ["late"]),
-        lambda step: claims.give_up(step, "late", ["late"]),
-        lambda step: claims.try_later(step, "late", None, ["late"]),
+        lambda step: results.finish(step, Done(outputs={"late": "yes"}), ["late"]),
+        lambda step: results.give_up(step, "late", ["late"]),
+        lambda step: results.try_later(step, "late", None, ["late"]),
     ],
 )
 def test_a_late_writer_writes_nothing(ordered, write):
@@ -88,7 +88,7 @@ def test_who_writes_after_his_lease_ran_out_writes_nothing_even_where_nobody_too
     late = claims.claim()
     lose(late)
     with pytest.raises(LeaseLost):
-        claims.finish(late, Done(), [])
+        results.finish(late, Done(), [])
     assert fresh(late).state == "running"
 
 
@@ -176,7 +176,7 @@ def test_a_retry_waits_for_as_long_as_the_back_end_said(ordered):
 def test_the_pause_doubles_up_to_five_minutes_with_half_of_it_by_chance(attempt, chance):
     random.seed(chance.random())
     full = min(300.0, 2.0 ** min(attempt - 1, 20))
-    assert 0.5 * full <= claims.backoff(attempt) <= 1.5 * full
+    assert 0.5 * full <= results.backoff(attempt) <= 1.5 * full
 
 
 def test_a_long_operation_is_asked_how_far_it_got_and_that_is_one_attempt(ordered, far_side):
