@@ -164,8 +164,12 @@ def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
             "plan": order.plan.slug,
             "requester": actor.username,
             "requester_name": actor.name,
+            "requester_email": actor.email,
             "cost_center": order.cost_center.code,
+            "cost_center_name": order.cost_center.name,
+            "unit": order.cost_center.unit.slug,
             "purpose": order.purpose,
+            "data_classification": order.data_classification,
         },
     )
     events.record_all([(submitted, order), *begun.events])
@@ -229,6 +233,7 @@ def _find_cost_center(wanted: Wanted, actor: Any) -> CostCenter | None:
         CostCenter.objects.usable_by(actor)
         .filter(code=wanted.cost_center)
         .annotate(name_is_taken=Exists(taken_by_order) | Exists(taken_by_instance))
+        .select_related("unit")
         .first()
     )
 
