@@ -7,7 +7,7 @@ A third party adds a dict like CONNECTORS in a module of his own and names it in
 | `class` | where the connector is |
 | `inputs` | what a workflow step may give it; the plan's limits of these names too |
 | `outputs` | what it gives to later steps and to the person; `*`: what the step's inputs or a person say |
-| `secrets` | passwords that we draw and it sets; `*`: those that the step's input `secrets` names |
+| `secrets` | passwords that we draw and it sets; `*`: those that the input `secrets` names, or the back end gives |
 | `idempotency` | `key`, `lookup` or `none`; the step's input `idempotency`, where declared, goes before it |
 | `queue` | `default`, or `long` for work in a child process of up to an hour |
 | `back_end` | `none`: knows its place from the settings; `needed`: the step must name a row of the back ends |
@@ -57,7 +57,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
             "maximum_polling_duration",
         ],
         "outputs": ["dashboard_url"],
-        "secrets": [],
+        "secrets": ["*"],
         "idempotency": "key",
         "back_end": "needed",
         "config": ["username"],
@@ -103,7 +103,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
         "class": "provisioning.connectors.terraform.Terraform",
         "inputs": ["module", "variables", "outputs", "secret_outputs"],
         "outputs": ["*"],
-        "secrets": [],
+        "secrets": ["*"],
         "idempotency": "lookup",
         "queue": "long",
     },
@@ -111,7 +111,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
         "class": "provisioning.connectors.awx.Awx",
         "inputs": ["template", "kind", "extra_vars", "survey", "limit", "undo_template", "outputs"],
         "outputs": ["*"],
-        "secrets": [],
+        "secrets": ["*"],
         "idempotency": "lookup",
         "back_end": "needed",
         "config": ["username"],

@@ -8,134 +8,186 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('catalog', '0002_back_ends'),
-        ('provisioning', '0002_initial'),
+        ("accounts", "0001_initial"),
+        ("catalog", "0002_back_ends"),
+        ("provisioning", "0002_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Breaker',
+            name="Breaker",
             fields=[
-                ('back_end', models.CharField(max_length=60, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('closed', 'Working'), ('open', 'Not answering')], default='closed', max_length=10)),
-                ('failures', models.PositiveIntegerField(default=0, help_text='One after the other.')),
-                ('opened_at', models.DateTimeField(null=True)),
-                ('probe_at', models.DateTimeField(help_text='When it is tried again.', null=True)),
-                ('slow_at', models.DateTimeField(help_text='When a call last took long.', null=True)),
-                ('last_error', models.CharField(blank=True, max_length=500)),
+                ("back_end", models.CharField(max_length=60, primary_key=True, serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("closed", "Working"), ("open", "Not answering")], default="closed", max_length=10
+                    ),
+                ),
+                ("failures", models.PositiveIntegerField(default=0, help_text="One after the other.")),
+                ("opened_at", models.DateTimeField(null=True)),
+                ("probe_at", models.DateTimeField(help_text="When it is tried again.", null=True)),
+                ("slow_at", models.DateTimeField(help_text="When a call last took long.", null=True)),
+                ("last_error", models.CharField(blank=True, max_length=500)),
             ],
             options={
-                'ordering': ['back_end'],
+                "ordering": ["back_end"],
             },
         ),
         migrations.CreateModel(
-            name='Callback',
+            name="Callback",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('back_end', models.CharField(max_length=60)),
-                ('webhook_id', models.CharField(max_length=200)),
-                ('body', models.JSONField(default=dict)),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("back_end", models.CharField(max_length=60)),
+                ("webhook_id", models.CharField(max_length=200)),
+                ("body", models.JSONField(default=dict)),
+                ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.RemoveIndex(
-            model_name='step',
-            name='due_steps',
+            model_name="step",
+            name="due_steps",
         ),
         migrations.AddField(
-            model_name='run',
-            name='order_ref',
+            model_name="run",
+            name="order_ref",
             field=models.UUIDField(db_index=True, null=True),
         ),
         migrations.AddField(
-            model_name='run',
-            name='trace_id',
-            field=models.CharField(db_default='', default=core.tracing.new_trace_id, max_length=32),
+            model_name="run",
+            name="trace_id",
+            field=models.CharField(db_default="", default=core.tracing.new_trace_id, max_length=32),
         ),
         migrations.AddField(
-            model_name='serviceinstance',
-            name='checked_at',
+            model_name="serviceinstance",
+            name="checked_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='step',
-            name='back_end',
-            field=models.CharField(db_default='', default='', max_length=60),
+            model_name="step",
+            name="back_end",
+            field=models.CharField(db_default="", default="", max_length=60),
         ),
         migrations.AddField(
-            model_name='step',
-            name='created_at',
+            model_name="step",
+            name="created_at",
             field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
         ),
         migrations.AddField(
-            model_name='step',
-            name='due_at',
-            field=models.GeneratedField(db_persist=True, expression=models.Case(models.When(lease_token__isnull=True, then=models.F('next_run_at')), default=models.F('lease_expires_at')), output_field=models.DateTimeField(null=True)),
+            model_name="step",
+            name="due_at",
+            field=models.GeneratedField(
+                db_persist=True,
+                expression=models.Case(
+                    models.When(lease_token__isnull=True, then=models.F("next_run_at")),
+                    default=models.F("lease_expires_at"),
+                ),
+                output_field=models.DateTimeField(null=True),
+            ),
         ),
         migrations.AddField(
-            model_name='step',
-            name='left_nothing',
+            model_name="step",
+            name="left_nothing",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='step',
-            name='look_again',
+            model_name="step",
+            name="look_again",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='step',
-            name='on_failure',
-            field=models.CharField(choices=[('undo', 'Undo what was done'), ('wait', 'Keep it and wait for an operator')], db_default='undo', default='undo', max_length=4),
+            model_name="step",
+            name="on_failure",
+            field=models.CharField(
+                choices=[("undo", "Undo what was done"), ("wait", "Keep it and wait for an operator")],
+                db_default="undo",
+                default="undo",
+                max_length=4,
+            ),
         ),
         migrations.AddField(
-            model_name='step',
-            name='when',
-            field=models.CharField(blank=True, db_default='', help_text='Done only where this is true; see docs/workflows.md.', max_length=2000),
+            model_name="step",
+            name="when",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                help_text="Done only where this is true; see docs/workflows.md.",
+                max_length=2000,
+            ),
         ),
         migrations.AlterField(
-            model_name='run',
-            name='kind',
-            field=models.CharField(choices=[('provision', 'Setting up'), ('update', 'Changing'), ('rotate', 'New password'), ('retire', 'Removing')], default='provision', max_length=10),
+            model_name="run",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("provision", "Setting up"),
+                    ("update", "Changing"),
+                    ("rotate", "New password"),
+                    ("retire", "Removing"),
+                ],
+                default="provision",
+                max_length=10,
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['state', '-created_at', '-id'], name='provisionin_state_ac1817_idx'),
+            model_name="run",
+            index=models.Index(fields=["state", "-created_at", "-id"], name="provisionin_state_ac1817_idx"),
         ),
         migrations.AddIndex(
-            model_name='serviceinstance',
-            index=models.Index(condition=models.Q(('state__in', ['active', 'missing'])), fields=['checked_at'], name='instances_to_look_at'),
+            model_name="serviceinstance",
+            index=models.Index(
+                condition=models.Q(("state__in", ["active", "missing"])),
+                fields=["checked_at"],
+                name="instances_to_look_at",
+            ),
         ),
         migrations.AddIndex(
-            model_name='step',
-            index=models.Index(condition=models.Q(('state__in', ['ready', 'retry', 'running', 'polling'])), fields=['urgency', 'due_at'], name='due_steps'),
+            model_name="step",
+            index=models.Index(
+                condition=models.Q(("state__in", ["ready", "retry", "running", "polling"])),
+                fields=["urgency", "due_at"],
+                name="due_steps",
+            ),
         ),
         migrations.AddIndex(
-            model_name='step',
-            index=models.Index(condition=models.Q(('state__in', ['ready', 'retry', 'running', 'polling'])), fields=['back_end', 'urgency', 'due_at'], name='due_steps_by_back_end'),
+            model_name="step",
+            index=models.Index(
+                condition=models.Q(("state__in", ["ready", "retry", "running", "polling"])),
+                fields=["back_end", "urgency", "due_at"],
+                name="due_steps_by_back_end",
+            ),
         ),
         migrations.AddIndex(
-            model_name='step',
-            index=models.Index(condition=models.Q(('lease_token__isnull', False)), fields=['back_end'], name='steps_under_way'),
+            model_name="step",
+            index=models.Index(
+                condition=models.Q(("lease_token__isnull", False)), fields=["back_end"], name="steps_under_way"
+            ),
         ),
         migrations.AddIndex(
-            model_name='step',
-            index=models.Index(condition=models.Q(('kind', 'compensate'), models.Q(('state__in', ['succeeded', 'canceled', 'skipped']), _negated=True)), fields=['created_at'], name='steps_to_undo'),
+            model_name="step",
+            index=models.Index(
+                condition=models.Q(
+                    ("kind", "compensate"), models.Q(("state__in", ["succeeded", "canceled", "skipped"]), _negated=True)
+                ),
+                fields=["created_at"],
+                name="steps_to_undo",
+            ),
         ),
         migrations.AddField(
-            model_name='callback',
-            name='step',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='callbacks', to='provisioning.step'),
+            model_name="callback",
+            name="step",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="callbacks", to="provisioning.step"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='callback',
-            constraint=models.UniqueConstraint(fields=('back_end', 'webhook_id'), name='one_callback_an_id'),
+            model_name="callback",
+            constraint=models.UniqueConstraint(fields=("back_end", "webhook_id"), name="one_callback_an_id"),
         ),
         # What there was before counts by its connector, and belongs to the order that made the service.
         migrations.RunSQL(

@@ -4,6 +4,7 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -36,6 +37,8 @@ class StepAttempt(models.Model):
 
     class Meta:
         ordering: ClassVar = ["id"]
+        # Attempts are made in the order of time, so that the coarsest index finds the last hour.
+        indexes: ClassVar = [BrinIndex(fields=["started_at"], name="attempts_by_time", autosummarize=True)]
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.get_outcome_display()}"

@@ -140,7 +140,9 @@ def _outputs(step: Step) -> dict[str, Any]:
 
 
 def _secrets_for(step: Step) -> dict[str, str]:
-    """The passwords to set: the step's own, or else those in force."""
+    """The passwords to set: the step's own, or else those in force. A connector that declares none sees none."""
+    if not settings.CONNECTORS[step.connector]["secrets"]:
+        return {}
     rows = Secret.objects.filter(instance=step.run.instance_id, superseded_at__isnull=True).order_by("created_at")
     own = [row for row in rows if row.step_id == step.pk]
     chosen = own or [row for row in rows if row.in_force_at is not None]
