@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -61,7 +62,7 @@ OPEN_BACK_ENDS = f"""
         LEFT JOIN under_way USING (back_end)
         LEFT JOIN provisioning_breaker AS breaker USING (back_end)
         LEFT JOIN catalog_backend AS row ON row.slug = names.back_end
-        WHERE names.back_end IS NOT NULL AND coalesce(under_way.calls, 0) < least(
+        WHERE names.back_end <> ALL(%(besides)s) AND coalesce(under_way.calls, 0) < least(
             CASE WHEN breaker.state = 'open' THEN (breaker.probe_at <= clock_timestamp())::int ELSE 32767 END,
             coalesce(row.limit, (%(limits)s::jsonb ->> names.back_end)::int, 32767),
             CASE WHEN places.all_of_them < 2 THEN 32767
@@ -134,13 +135,20 @@ TAKE = """
     WHERE step.id = due.id
     RETURNING step.id, due.state, due.lease_token, step.deadline_at < clock_timestamp(),
               (SELECT failures FROM provisioning_breaker WHERE provisioning_breaker.back_end = step.back_end),
-              (SELECT state FROM provisioning_breaker WHERE provisioning_breaker.back_end = step.back_end)
+              (SELECT state FROM provisioning_breaker WHERE provisioning_breaker.back_end = step.back_end),
+              coalesce((SELECT "limit" FROM catalog_backend WHERE slug = step.back_end),
+                       (%(limits)s::jsonb ->> step.back_end)::int)
+"""
+UNDER_WAY = """
+    SELECT count(*) FROM provisioning_step
+    WHERE back_end = %s AND lease_token IS NOT NULL AND lease_expires_at > clock_timestamp()
 """
 CLAIMS = {
     "any": f"WITH {OPEN_BACK_ENDS}, {ANY} {TAKE}",
     "one": f"WITH {OPEN_BACK_ENDS}, {ONE} {TAKE}",
     "late": f"WITH {LATE} {TAKE}",
 }
+LIMIT_LOCK = 4_102_004
 DEFAULT_QUEUES = ("default", "long")
 
 
@@ -150,11 +158,16 @@ def claim(step_id: UUID | str | None = None, *, queues: Sequence[str] = DEFAULT_
     Settles by itself, without a call, what must not be called again: a step out of attempts or past its
     deadline, one whose run was stopped, and one whose end is unknown at a back end that cannot tell.
     """
+    besides: list[str] = []
     while True:
         how = "one" if step_id else "any"
-        claimed = in_transaction(partial(_claim_once, how, step_id, queues))
-        if claimed is None and step_id is None:
-            claimed = in_transaction(partial(_claim_once, "late", None, queues))
+        try:
+            claimed = in_transaction(partial(_claim_once, how, step_id, queues, besides))
+            if claimed is None and step_id is None:
+                claimed = in_transaction(partial(_claim_once, "late", None, queues, besides))
+        except _TooMany as error:
+            besides.append(error.back_end)
+            continue
         if claimed is None:
             return None
         step, refusal = claimed
@@ -167,8 +180,24 @@ def claim(step_id: UUID | str | None = None, *, queues: Sequence[str] = DEFAULT_
             return None
 
 
+class _TooMany(Exception):  # noqa: N818 (says how things are)
+    """Another worker took the last call that the back end may have at a time."""
+
+    def __init__(self, back_end: str) -> None:
+        super().__init__(back_end)
+        self.back_end = back_end
+
+
+def _keep_limit(cursor: Any, back_end: str, limit: int) -> None:
+    """Count once more with the limit locked, since two workers may have counted at the same moment."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LIMIT_LOCK, back_end])
+    cursor.execute(UNDER_WAY, [back_end])
+    if cursor.fetchone()[0] > limit:
+        raise _TooMany(back_end)
+
+
 def _claim_once(
-    how: str, step_id: UUID | str | None, queues: Sequence[str]
+    how: str, step_id: UUID | str | None, queues: Sequence[str], besides: list[str]
 ) -> tuple[Step, tuple[str, str] | None] | None:
     """Claim one step; give it with what must become of it instead of a call, if anything."""
     limits = {name: known["limit"] for name, known in settings.CONNECTORS.items() if known.get("limit")}
@@ -179,16 +208,20 @@ def _claim_once(
                 "step": str(step_id) if step_id else None,
                 "queues": list(queues),
                 "limits": json.dumps(limits),
+                "besides": besides,
                 "fresh": random.random() < FRESH_SHARE,  # noqa: S311 (a share, no secret)
                 "lease": float(settings.LEASE_SECONDS),
             },
         )
         row = cursor.fetchone()
-    if row is None:
-        return None
-    pk, state_before, lost_token, is_late, failures, breaker = row
+        if row is None:
+            return None
+        pk, state_before, lost_token, is_late, failures, breaker, limit = row
+        step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
+        limit = 1 if breaker == Breaker.State.OPEN else limit
+        if limit is not None and how != "late":
+            _keep_limit(cursor, step.back_end, limit)
     was_lost = lost_token is not None
-    step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
     step.breaker_failures, step.is_probe = failures or 0, breaker == Breaker.State.OPEN  # type: ignore[attr-defined]
     if was_lost:
         StepAttempt.objects.filter(lease_token=lost_token, outcome=StepAttempt.Outcome.RUNNING).update(

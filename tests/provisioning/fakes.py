@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Retry, Working
+from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Unknown, Working
 
 HOLD_SECONDS = 30.0
 
@@ -82,7 +82,10 @@ class Fake(Connector):
         if call.inputs.get("poison"):
             os.kill(os.getpid(), signal.SIGKILL)
         if call.inputs.get("refuses"):
-            raise Failed("The far side refuses it.")
+            raise Failed("The far side refuses it.", left_nothing=call.inputs["refuses"] == "at once")
+        if call.inputs.get("unsure"):
+            far.thing(call).touch()
+            raise Unknown("The far side hung up in the middle.")
         if call.inputs.get("breaks"):
             raise RuntimeError(f"The far side broke over {call.secrets['password']}.")
         if tries <= call.inputs.get("fails", 0):
@@ -122,8 +125,20 @@ class Fake(Connector):
 
     def describe(self, call: Call) -> Answer:
         """Look whether it is there."""
-        FarSide().note("describe", call)
-        return Done()
+        far = FarSide()
+        far.note("describe", call)
+        if not far.thing(call).exists():
+            raise Missing("It is not there.")
+        return Done(outputs={"found": "yes"})
+
+    def update(self, call: Call) -> Answer:
+        """Write down what it is now."""
+        far = FarSide()
+        far.note("update", call)
+        if call.inputs.get("value") == "too much":
+            raise Failed("The far side does not go that far.")
+        (far.folder / f"value-{call.instance_id}").write_text(str(call.inputs.get("value")))
+        return Done(outputs={"value": call.inputs.get("value")})
 
     def rotate(self, call: Call) -> Answer:
         """Take the new password, unless a gate file says to refuse."""
@@ -139,7 +154,9 @@ class Fake(Connector):
         far.thing(call).touch()
         self._set_password(far, call)
         name = call.step_name.replace(" ", "_")
-        return Done(outputs={name: f"at-{call.instance_id}"}, detail="It is there.", external_ref=f"ref-{name}")
+        outputs = {name: f"at-{call.instance_id}"} | call.inputs.get("says", {})
+        given = call.inputs.get("gives", {})
+        return Done(outputs=outputs, detail="It is there.", external_ref=f"ref-{name}", secrets=given)
 
     def _set_password(self, far: FarSide, call: Call) -> None:
         (far.folder / f"password-{call.instance_id}").write_text(call.secrets.get("password", ""))
@@ -200,6 +217,10 @@ INPUTS = [
     "poll_fails",
     "undo_fails",
     "undo_refuses",
+    "unsure",
+    "says",
+    "gives",
+    "value",
 ]
 CONNECTORS = {
     "fake": {
@@ -229,6 +250,21 @@ CONNECTORS = {
         "outputs": ["*"],
         "secrets": [],
         "idempotency": "lookup",
+    },
+    "giving": {
+        "class": "tests.provisioning.fakes.Fake",
+        "inputs": INPUTS,
+        "outputs": ["*"],
+        "secrets": ["*"],
+        "idempotency": "lookup",
+    },
+    "narrow": {
+        "class": "tests.provisioning.fakes.Fake",
+        "inputs": INPUTS,
+        "outputs": ["*"],
+        "secrets": [],
+        "idempotency": "lookup",
+        "limit": 2,
     },
     "forgetful": {
         "class": "tests.provisioning.fakes.Forgetful",
