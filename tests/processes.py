@@ -82,6 +82,7 @@ class Processes:
     def __init__(self, folder: Path, *, settings: str = "tests.provisioning.worker_settings") -> None:
         self.folder = folder
         self.started: list[Process] = []
+        self._count = 0
         self.environment = os.environ | {
             "DATABASE_URL": application_url(),
             "DATABASE_OWNER_URL": application_url(),
@@ -92,7 +93,7 @@ class Processes:
 
     def worker(self, *, places: int = 1, ready: bool = True, **environment: str) -> Process:
         """Start a worker with so many pool processes; `ready` waits until it takes messages."""
-        name = f"worker-{len(self.started)}"
+        name = self._name("worker")
         arguments = [
             "celery",
             "-A",
@@ -111,18 +112,28 @@ class Processes:
             started.wait_for_line(" ready.")
         return started
 
-    def web(self, **environment: str) -> "Web":
-        """Start a web process and wait until it answers."""
-        port = free_port()
+    def web(self, *, port: int = 0, ready: bool = True, **environment: str) -> "Web":
+        """Start a web process, on `port` if given; `ready` waits until it answers."""
+        port = port or free_port()
         arguments = ["gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
-        web = Web(port, self._start(f"web-{len(self.started)}", arguments, environment))
-        assert wait_until(web.answers, START_SECONDS), web.process.tail()
+        web = Web(port, self._start(self._name("web"), arguments, environment))
+        if ready:
+            assert wait_until(web.answers, START_SECONDS), web.process.tail()
         return web
+
+    def _name(self, role: str) -> str:
+        self._count += 1
+        return f"{role}-{self._count}"
 
     def _start(self, name: str, arguments: list[str], environment: dict[str, str]) -> Process:
         process = Process(name, arguments, self.environment | environment, self.folder / f"{name}.log")
         self.started.append(process)
         return process
+
+    def bury(self, process: Process) -> None:
+        """Kill what is left of one process and forget it."""
+        process.kill()
+        self.started.remove(process)
 
     def end(self) -> None:
         """Kill what still runs."""
