@@ -1,0 +1,30 @@
+"""The one way out: HTTP calls to addresses that may be reached, and to no others. docs/egress.md says the rules."""
+
+from core.egress.answers import (
+    Answer,
+    BadAnswer,
+    Canceled,
+    EgressError,
+    Refused,
+    TooLarge,
+    TooSlow,
+    Unreachable,
+)
+from core.egress.client import MAX_BYTES, SECONDS, call
+from core.egress.targets import Target, parse
+
+__all__ = [
+    "MAX_BYTES",
+    "SECONDS",
+    "Answer",
+    "BadAnswer",
+    "Canceled",
+    "EgressError",
+    "Refused",
+    "Target",
+    "TooLarge",
+    "TooSlow",
+    "Unreachable",
+    "call",
+    "parse",
+]
