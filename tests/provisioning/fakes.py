@@ -92,6 +92,9 @@ class Fake(Connector):
             raise Retry(f"The far side does not want it yet ({tries}).", after=call.inputs.get("after"))
         if call.inputs.get("seconds"):
             self._work_for(call.inputs["seconds"], call)
+        for number in range(call.inputs.get("chats", 0)):
+            call.log(f"Line {number}")
+            time.sleep(0.1)
         if call.inputs.get("hold"):
             far.wait_at(call.inputs["hold"], call)
         if call.inputs.get("polls"):
@@ -218,6 +221,7 @@ INPUTS = [
     "undo_fails",
     "undo_refuses",
     "unsure",
+    "chats",
     "says",
     "gives",
     "value",
