@@ -28,7 +28,7 @@ ATTEMPTS = """
 ORPHANS = """
     SELECT back_end, count(*), extract(epoch FROM now() - min(created_at))
     FROM provisioning_step
-    WHERE kind = 'compensate' AND attempt > 0 AND state NOT IN ('succeeded', 'canceled', 'skipped')
+    WHERE kind = 'compensate' AND started_at IS NOT NULL AND state NOT IN ('succeeded', 'canceled', 'skipped')
     GROUP BY back_end
 """
 BREAKERS = "SELECT back_end, (state = 'open')::int, failures FROM provisioning_breaker"

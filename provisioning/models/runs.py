@@ -84,7 +84,7 @@ class StepQuerySet(models.QuerySet["Step"]):
         """Those that should be gone from a back end and are not yet: undoing that was tried without success."""
         return self.filter(
             kind=Step.Kind.COMPENSATE,
-            attempt__gt=0,
+            started_at__isnull=False,
             state__in=[
                 Step.State.READY, Step.State.RUNNING, Step.State.POLLING, Step.State.RETRY,
                 Step.State.WAITING_FOR_PERSON, Step.State.OUTCOME_UNKNOWN, Step.State.COMPENSATION_FAILED,

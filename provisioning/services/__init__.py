@@ -3,16 +3,34 @@
 from provisioning.services.instances import reveal, rotate
 from provisioning.services.manual import complete, hand_to
 from provisioning.services.measures import measure_delivery_times
-from provisioning.services.runs import abandon_run, begin, cancel_run, retry_run
+from provisioning.services.operations import (
+    Finding,
+    Retried,
+    abandon_run,
+    resolve_unknown,
+    retry_many,
+    retry_run,
+    skip_step,
+    try_now,
+    undo_run,
+)
+from provisioning.services.runs import begin, cancel_run
 
 __all__ = [
+    "Finding",
+    "Retried",
     "abandon_run",
     "begin",
     "cancel_run",
     "complete",
     "hand_to",
     "measure_delivery_times",
+    "resolve_unknown",
+    "retry_many",
     "retry_run",
     "reveal",
     "rotate",
+    "skip_step",
+    "try_now",
+    "undo_run",
 ]

@@ -16,14 +16,10 @@ from catalog.models import Plan
 from catalog.services import secret_names
 from core import bell, events, secrets
 from core.models import Event
-from core.permissions import require
-from core.problems import Conflict, Invalid
 from core.states import move
-from core.transactions import run as in_transaction
 from provisioning.models import ManualTask, Run, Secret, ServiceInstance, Step
 
 UNDO_ATTEMPTS = 20
-MAX_REASON = 500
 
 
 class ClockTimestamp(Func):
@@ -240,7 +236,7 @@ def undo_steps(run: Run) -> Step | None:
     ).exists():
         return None
     touched = list(
-        run.steps.filter(kind=Step.Kind.DO, attempt__gt=0, left_nothing=False, undone_by__isnull=True)
+        run.steps.filter(kind=Step.Kind.DO, started_at__isnull=False, left_nothing=False, undone_by__isnull=True)
         .exclude(operation__in=["describe", "preview"])
         .order_by("-seq")
     )
@@ -298,13 +294,13 @@ def was_canceled(run: Run) -> bool:
 CANCELED = "Canceled by the person who ordered."
 
 
-def cancel_run(run: Run, *, actor: Any) -> Run:
+def cancel_run(run: Run, *, actor: Any, reason: str = CANCELED) -> Run:
     """Stop a run and undo what it did. Needs an open transaction; raises IllegalMove once it has ended.
 
     A step that a worker is at right now ends first; its result starts the undoing.
     """
     run = Run.objects.select_for_update().get(pk=run.pk)
-    move(run, Run.State.COMPENSATING, actor=actor, values={"reason": CANCELED})
+    move(run, Run.State.COMPENSATING, actor=actor, values={"reason": reason}, reason=reason)
     waiting = run.steps.filter(kind=Step.Kind.DO).filter(
         Q(state__in=[Step.State.PENDING, Step.State.READY, Step.State.RETRY])
         | Q(state__in=[Step.State.WAITING_FOR_PERSON, Step.State.OUTCOME_UNKNOWN])
@@ -321,57 +317,3 @@ def cancel_run(run: Run, *, actor: Any) -> Run:
         move(task, ManualTask.State.CANCELED, actor=actor)
     undo_steps(run)
     return run
-
-
-def retry_run(run: Run, *, actor: Any) -> Run:
-    """Try again to undo what could not be undone. Needs an open transaction."""
-    require(actor, "provisioning.operate_run", run)
-    run = Run.objects.select_for_update().get(pk=run.pk)
-    if run.state != Run.State.COMPENSATION_FAILED:
-        raise Conflict("not-failed", "Only a run whose undoing failed can be tried again.")
-    move(run, Run.State.COMPENSATING, actor=actor)
-    for step in run.steps.filter(state=Step.State.COMPENSATION_FAILED).select_for_update():
-        move(
-            step,
-            Step.State.READY,
-            actor=actor,
-            values={"next_run_at": ClockTimestamp(), "attempt": 0, "deadline_at": None},
-        )
-        bell.ring(step.pk, step.queue)
-    return run
-
-
-def abandon_run(run: Run, reason: str, *, actor: Any) -> Run:
-    """Give up undoing: what is left at the back end was cleared by hand, or may stay. Needs no transaction.
-
-    Raises Invalid without a reason, Conflict for a run whose undoing has not failed.
-    """
-    require(actor, "provisioning.operate_run", run)
-    if not reason.strip():
-        raise Invalid({"/reason": "Enter the reason; the audit trail keeps it."})
-
-    def change() -> Run:
-        row = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=run.pk)
-        if row.state != Run.State.COMPENSATION_FAILED:
-            raise Conflict("not-failed", "Only a run whose undoing failed can be abandoned.")
-        for step in row.steps.filter(kind=Step.Kind.COMPENSATE, state=Step.State.PENDING):
-            move(step, Step.State.CANCELED, actor=actor, values={"finished_at": Now()})
-        why = reason.strip()[:MAX_REASON]
-        move(
-            row,
-            Run.State.ABANDONED,
-            actor=actor,
-            values={"finished_at": Now(), "reason": why},
-            reason=why,
-        )
-        _leave_instance(row, actor)
-        return row
-
-    return in_transaction(change)
-
-
-def _leave_instance(run: Run, actor: Any) -> None:
-    """A service whose making or removal was given up is no service; one whose password stayed goes on."""
-    going_on = run.kind in {Run.Kind.ROTATE, Run.Kind.UPDATE}
-    ended = ServiceInstance.State.ACTIVE if going_on else ServiceInstance.State.FAILED
-    move(run.instance, ended, actor=actor, run=str(run.pk), because="abandoned")
