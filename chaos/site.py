@@ -39,7 +39,7 @@ class Site:
 
     def __init__(self, root: Path, folder: Path, chance: random.Random) -> None:
         self.root, self.folder, self.chance = root, folder, chance
-        self.processes = Processes(folder, settings="chaos.settings")
+        self.processes = Processes(folder, settings="config.settings")
         self.port = free_port()
         self.slots = [Slot("worker") for _ in range(WORKERS)] + [Slot("web")]
         self.hanging: list[str] = []
