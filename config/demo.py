@@ -1,7 +1,8 @@
 """`make demo`: all of Greenlane on one machine, in the foreground, until Ctrl-C.
 
 Starts the embedded servers, brings the database up to date, seeds the demo organization and runs one web
-process, one worker and one beat, each as in production. What dies is started again.
+process, one worker and one beat, each as in production, and a register of names to deliver to. What dies is
+started again.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from config.embedded import records
 from config.embedded.errors import EmbeddedError
 from config.embedded.lock import demo_lock
 from config.embedded.place import Place
-from config.embedded.process import Server, last_lines, open_log, wait_until
+from config.embedded.process import Server, free_port, last_lines, open_log, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
@@ -160,6 +161,7 @@ class Demo:
             "PUBLIC_URL": given.get("PUBLIC_URL") or f"http://127.0.0.1:{self.port}",
             "DEMO_PASSWORD": given.get("DEMO_PASSWORD") or values.get("DEMO_PASSWORD") or new_password(),
         }
+        settings |= self._names(given, values)
         records.update_env(ROOT, settings)
         places = {"PID_DIR": str(VAR / "run"), "STATIC_ROOT": str(VAR / "static"), "PYTHONUNBUFFERED": "1"}
         self.environment = values | given | settings | places
@@ -167,6 +169,17 @@ class Demo:
         self._manage("migrate", "--no-input")
         say("3/4  Seeding the demo organization ...")
         return self._manage("seed_demo")
+
+    def _names(self, given: dict[str, str], values: dict[str, str]) -> dict[str, str]:
+        """Choose where the register of names listens, and write mails to files where no mail server is given."""
+        url = values.get("DEMO_NAMES_URL") or f"http://127.0.0.1:{free_port()}"
+        allowed = {*filter(None, given.get("EGRESS_ALLOW", "").split(",")), url.removeprefix("http://")}
+        return {
+            "DEMO_NAMES_URL": url,
+            "DEMO_NAMES_TOKEN": values.get("DEMO_NAMES_TOKEN") or secrets.token_urlsafe(24),
+            "EGRESS_ALLOW": ",".join(sorted(allowed)),
+            "EMAIL_URL": given.get("EMAIL_URL") or f"filemail://{VAR / 'mail'}",
+        }
 
     def _manage(self, *arguments: str) -> str:
         """Run a management command and return what it printed; where it fails, say how and stop."""
@@ -198,9 +211,11 @@ class Demo:
         # The socket is open already, so that nobody takes the port meanwhile and a restart refuses nobody.
         socket_number = self.listener.fileno()
         web = f"gunicorn config.wsgi --bind fd://{socket_number}"
-        worker = "celery -A config worker --concurrency 2 -Q default,long -l INFO"
+        worker = "celery -A config worker --concurrency 4 -Q default,long -l INFO"
         beat = "celery -A config beat --schedule var/run/beat-schedule -l INFO"
+        names = f"config.demo_names --port {self.environment['DEMO_NAMES_URL'].rpartition(':')[2]} --folder"
         self.children = [
+            Child("names", [*names.split(), str(VAR / "backends" / "names")], self.environment),
             Child("web", web.split(), self.environment, (socket_number,)),
             Child("beat", beat.split(), self.environment),
             Child("worker", worker.split(), self.environment),

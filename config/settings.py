@@ -272,6 +272,9 @@ for _named in env.list("EXTRA_CONNECTORS", default=[]):
 
 # --- Mail, demo, logs -------------------------------------------------------------------------------
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+# The demo's own back end, a register of names; see config/demo_names.py.
+DEMO_NAMES_URL = env.str("DEMO_NAMES_URL", default="")
+DEMO_NAMES_TOKEN = env.str("DEMO_NAMES_TOKEN", default="")
 DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="")
 # Outbound calls: what may be reached beyond public addresses, as host, network or either with :port.
 EGRESS_ALLOW = env.list("EGRESS_ALLOW", default=[])

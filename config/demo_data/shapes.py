@@ -37,6 +37,8 @@ class DemoStep:
     operation: str = "start"
     inputs: dict[str, Any] = field(default_factory=dict)
     timeout_seconds: int = 600
+    back_end: str = ""
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class DemoOffering:
     availability: str | None = None
     units: tuple[str, ...] = ("marketing", "research", "operations")
     paused: str = ""
+
+    @property
+    def needs_names(self) -> bool:
+        """Whether the demo's register of names must run for it."""
+        return any(step.back_end == "names" for step in self.steps)
 
     @property
     def terms(self) -> str:

@@ -116,6 +116,72 @@ A bare repository on the company's Git storage. Clone it, commit, push: it is em
         availability="99.5",
     ),
     DemoOffering(
+        slug="project-space",
+        name="Project space",
+        category="compute-and-code",
+        icon="layers",
+        summary="A database, a repository and a name of its own for a project, all at once.",
+        description="""\
+Everything that a small project begins with, in one order: a PostgreSQL database, a Git repository if you want one,
+and a name that leads there. A mail tells you when all of it is ready.
+
+- A name that belongs to somebody else is refused, and whatever was made before is taken away again.
+- Removing the project space frees its name.
+""",
+        plans=(
+            DemoPlan(
+                "small", "Small", "A database with 20 connections", {"monthly": "29.00"}, {"connection_limit": 20}
+            ),
+            DemoPlan(
+                "medium", "Medium", "A database with 60 connections", {"monthly": "79.00"}, {"connection_limit": 60}
+            ),
+        ),
+        steps=(
+            DemoStep("Creating the database", "postgresql"),
+            DemoStep("Creating the repository", "git_repository", when="parameters.repository == true"),
+            DemoStep(
+                "Registering the name",
+                "http",
+                inputs={
+                    "method": "PUT",
+                    "path": "/names/${parameters.host}",
+                    "body": {"owner": "${instance.id}", "target": "${outputs.host}:${outputs.port}"},
+                    "outputs": {"name": "/name"},
+                    "undo": {"method": "DELETE", "path": "/names/${parameters.host}"},
+                    "describe": {"method": "GET", "path": "/names/${parameters.host}"},
+                },
+                back_end="names",
+            ),
+            DemoStep(
+                "Sending you a mail",
+                "email",
+                inputs={
+                    "to": "${requester.email}",
+                    "subject": "${order.name} is ready",
+                    "text": "Your project space ${order.name} is there: ${outputs.name}\n\nOrder ${order.number}"
+                    " shows how to reach the database. Its password is shown there once.",
+                },
+            ),
+        ),
+        form={
+            "host": {
+                "type": "string",
+                "title": "Name of the project on the network",
+                "description": "It becomes name.company.example.",
+                "default": "my-project",
+                "minLength": 2,
+                "maxLength": 40,
+                "pattern": "^[a-z0-9][a-z0-9-]*$",
+                "x-pattern-message": "Name of the project on the network must be lower-case letters, digits or hyphens",
+            },
+            "repository": {"type": "boolean", "title": "With a Git repository", "default": True},
+        },
+        purposes=("development", "test", "production"),
+        data_classes=("public", "internal"),
+        delivered_within=60,
+        availability="99.5",
+    ),
+    DemoOffering(
         slug="linux-virtual-machine",
         name="Linux virtual machine",
         category="compute-and-code",

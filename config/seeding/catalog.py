@@ -1,8 +1,10 @@
 """The demo's offerings: drafted by one IT admin, published by another, as the rules ask."""
 
+from django.conf import settings
+
 import catalog.services as catalog
 from accounts.models import BusinessUnit
-from catalog.models import Category, Offering, OfferingVersion, Plan, Price, WorkflowStep
+from catalog.models import BackEnd, Category, Offering, OfferingVersion, Plan, Price, WorkflowStep
 from config.demo_data import network, technical, workplace
 from config.demo_data.shapes import CATEGORIES, DemoOffering
 from config.seeding.organization import People
@@ -15,13 +17,32 @@ def seed_catalog(people: People) -> None:
     shelves = {shelf.slug: _shelf(position) for position, shelf in enumerate(CATEGORIES)}
     units = {unit.slug: unit for unit in BusinessUnit.objects.select_related("group")}
     there = set(Offering.objects.values_list("slug", flat=True))
+    has_names = bool(settings.DEMO_NAMES_URL)
+    if has_names:
+        _save_names(people)
     for entry in OFFERINGS:
-        if entry.slug not in there:
+        if entry.slug not in there and (has_names or not entry.needs_names):
             offering = _publish(entry, shelves[entry.category], people)
             for unit in entry.units:
                 catalog.entitle(offering, units[unit], actor=people["curator"])
             if entry.paused:
                 catalog.pause(offering, entry.paused, actor=people["service_owner"])
+
+
+def _save_names(people: People) -> None:
+    """Say where the register of names listens now; its port is another one after a reset."""
+    catalog.save_back_end(
+        BackEnd.objects.filter(slug="names").first(),
+        slug="names",
+        name="Register of names",
+        connector="http",
+        address=settings.DEMO_NAMES_URL,
+        config={"auth": "bearer"},
+        credentials={"token": settings.DEMO_NAMES_TOKEN},
+        limit=None,
+        is_active=True,
+        actor=people["curator"],
+    )
 
 
 def _shelf(position: int) -> Category:
@@ -89,6 +110,8 @@ def _add_parts(entry: DemoOffering, version: OfferingVersion, people: People) ->
             connector=step.connector,
             operation=step.operation,
             inputs=step.inputs,
+            back_end=step.back_end,
+            when=step.when,
             timeout_seconds=step.timeout_seconds,
         )
         catalog.save_part(row, actor=author)

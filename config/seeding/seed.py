@@ -8,6 +8,7 @@ from accounts.models import BusinessUnit, CostCenter, Person
 from config.demo_data.people import COST_CENTERS, PEOPLE, UNITS
 from config.seeding.catalog import seed_catalog
 from config.seeding.history import seed_history
+from config.seeding.live import place_live_orders
 from config.seeding.organization import seed_organization
 from core import events
 from core.models import Event
@@ -43,6 +44,7 @@ def seed(password: str) -> list[SignIn]:
         if made:
             measure_delivery_times()
         if not Event.objects.filter(name=SEEDED).exists():
+            place_live_orders(people)
             events.record(SEEDED, people["admin"], actor=people["admin"])
     return [SignIn(entry.username, passwords[entry.username], entry.name, entry.what) for entry in PEOPLE]
 
