@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from redis import Redis, RedisError
 
 from config import embedded
 from config.embedded.process import Server, free_port, wait_until
@@ -142,6 +143,12 @@ class Site:
             os.kill(self.postgres.pid, signal.SIGQUIT)
         wait_until(lambda: not self.postgres.alive(), 30)
         self.postgres = embedded.start_postgres(self.root, throw_away=True)
+
+    def flush_redis(self) -> None:
+        """Have Redis forget all that it holds, if it can hear."""
+        if self.redis:
+            with contextlib.suppress(RedisError), Redis.from_url(self.redis.url, socket_timeout=1) as client:
+                client.flushall()
 
     def kill_redis(self) -> None:
         """End Redis with all that it holds."""

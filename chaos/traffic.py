@@ -32,7 +32,8 @@ class Wanted:
     twice: bool
     cancel_after: float | None
     ids: set[str] = field(default_factory=set)
-    canceled: bool = False
+    # 200: it is being canceled; 409: it had ended, or an earlier press without an answer had canceled it.
+    cancel_status: int = 0
     gave_up: bool = False
 
     @property
@@ -86,8 +87,8 @@ class Traffic:
         """Order, again with the same key while there is no answer; cancel later if so planned."""
         time.sleep(max(0.0, self._began + one.at - time.monotonic()))
         body = self.shop.body(one.kind, one.name)
-        answer = self._until_answered(one, "POST", "/api/v1/orders/", body, {CREATED})
-        if answer is None:
+        status, answer = self._until_answered(one, "/api/v1/orders/", body, {CREATED})
+        if not status:
             one.gave_up = True
             return
         with self._lock:
@@ -103,21 +104,21 @@ class Traffic:
         while time.monotonic() < ends_at:
             started = time.monotonic()
             try:
-                status, answer = self.web.request(method, path, body, token=self.shop.token, key=one.key)
+                status, answer = self.web.request("POST", path, body, token=self.shop.token, key=one.key)
             except NO_ANSWER as error:
                 self._note(type(error).__name__, started)
                 time.sleep(PAUSE_SECONDS)
                 continue
             self._note(str(status), started)
             if status in final:
-                return answer
+                return status, answer
             if status >= SERVER_FAULT and status != UNAVAILABLE:
-                self.faults.append(f"{method} {path} answered {status}: {answer}")
+                self.faults.append(f"POST {path} answered {status}: {answer}")
             elif status not in {CONFLICT, UNAVAILABLE}:
-                self.faults.append(f"{method} {path} answered {status}: {answer}")
-                return None
+                self.faults.append(f"POST {path} answered {status}: {answer}")
+                return 0, {}
             time.sleep(PAUSE_SECONDS)
-        return None
+        return 0, {}
 
     def _note(self, what: str, started: float) -> None:
         with self._lock:
