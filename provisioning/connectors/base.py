@@ -162,6 +162,8 @@ class Call:
     before: dict[str, Any] = field(default_factory=dict)
     # For `last_operation`: the newest signed news of this step from the back end, if any came.
     news: dict[str, Any] | None = None
+    # Seconds since the step was first begun, by the database's clock: the workers' own may differ.
+    elapsed: float = 0.0
     # How long a child process may run: longer than a network call, where the connector's queue is `long`.
     work_seconds: float = CALL_SECONDS
     lines: list[str] = field(default_factory=list)

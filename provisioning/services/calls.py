@@ -68,6 +68,7 @@ def _call(
         trace_id=run.trace_id,
         before=before,
         news=news,
+        elapsed=_elapsed(step),
         work_seconds=_work_seconds(step),
         lines=lines,
     )
@@ -161,6 +162,12 @@ def _back_end_for(step: Step) -> BackEnd | None:
             f"The credentials of the back end “{step.back_end}” cannot be read; enter them again.", left_nothing=True
         ) from error
     return BackEnd(slug=row.slug, address=row.address, config=row.config, credentials=credentials)
+
+
+def _elapsed(step: Step) -> float:
+    if step.claimed_at is None or step.started_at is None:
+        return 0.0
+    return max((step.claimed_at - step.started_at).total_seconds(), 0.0)
 
 
 def _work_seconds(step: Step) -> float:
