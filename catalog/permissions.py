@@ -55,3 +55,15 @@ def publish(person: Any, version: Any = None) -> bool:
 def withdraw(person: Any, offering: Any = None) -> bool:
     """IT admins, and the service owner of the offering."""
     return has_role(person, Role.IT_ADMIN) or (offering is not None and offering.service_owner_id == person.pk)
+
+
+@rule("catalog.view_backend")
+def look_at_back_ends(person: Any, back_end: Any = None) -> bool:
+    """IT admins, platform admins and auditors; nobody reads a credential."""
+    return has_role(person, Role.IT_ADMIN, Role.PLATFORM_ADMIN, Role.AUDITOR)
+
+
+@rule("catalog.add_backend", "catalog.change_backend")
+def keep_back_ends(person: Any, back_end: Any = None) -> bool:
+    """IT admins and platform admins."""
+    return has_role(person, Role.IT_ADMIN, Role.PLATFORM_ADMIN)

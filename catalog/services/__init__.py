@@ -1,5 +1,12 @@
 """The verbs of the catalog: what a version costs, and how one comes to be."""
 
+from catalog.services.back_ends import (
+    connectors_with_back_ends,
+    credentials_set,
+    opened,
+    rotate_keys,
+    save_back_end,
+)
 from catalog.services.categories import save_category
 from catalog.services.curation import (
     add_offering,
@@ -27,14 +34,17 @@ __all__ = [
     "Quote",
     "add_offering",
     "change_offering",
+    "connectors_with_back_ends",
+    "credentials_set",
     "disentitle",
     "document_of",
     "entitle",
-    "idempotency_of",
     "hash_of",
     "hash_of_text",
+    "idempotency_of",
     "missing",
     "new_draft",
+    "opened",
     "pause",
     "publish",
     "quote",
@@ -42,6 +52,8 @@ __all__ = [
     "resume",
     "retire",
     "retire_plan",
+    "rotate_keys",
+    "save_back_end",
     "save_category",
     "save_draft",
     "save_part",

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+import catalog.services as catalog
 from core.management.plain import PlainCommand
 from core.secrets import Unreadable
 from provisioning.services.instances import rotate_keys
@@ -20,7 +21,7 @@ class Command(PlainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Encrypt anew, and say how many."""
         try:
-            count = rotate_keys()
+            count = rotate_keys() + catalog.rotate_keys()
         except Unreadable as error:
             raise CommandError(f"{error} Put the key that it was stored with back into ENCRYPTION_KEYS.") from error
         self.stdout.write(f"{count} secret{' is' if count == 1 else 's are'} encrypted with the first key now.")
