@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import psycopg2
@@ -233,7 +234,7 @@ def _replayed(kind: str, row: Any, states: list[str]) -> Iterator[str]:
     first = FIRST.get(kind, {Step.State.READY, *Step.MOVES[Step.State.PENDING]})
     if states[0] not in first:
         yield f"I9: the first event of {kind} {row.pk} is {states[0]}"
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         is_repeated = before == after and (kind, after) in REPEATED
         if not is_repeated and after not in MODELS[kind].MOVES.get(before, ()):
             yield f"I9: by its events {kind} {row.pk} went from {before} to {after}: {states}"

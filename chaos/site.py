@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import psutil
 from redis import Redis, RedisError
 
 from config import embedded
+from config.embedded.place import choose
 from config.embedded.process import Server, free_port, wait_until
 from tests.processes import Process, Processes, Web
 
@@ -170,6 +172,18 @@ class Site:
     def logs(self) -> list[Path]:
         """List the logs of all processes that ran."""
         return sorted(self.folder.glob("*.log"))
+
+    def server_logs(self) -> list[Path]:
+        """List the logs of the servers, Greenlane's own and those of the back ends."""
+        place = choose(self.root)
+        return [log for log in (place.log(name) for name in embedded.ASKED_BY) if log.exists()]
+
+    def keep_logs(self, folder: str) -> None:
+        """Copy all logs to `folder`, if one is named: what a bad round left."""
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for log in [*self.logs(), *self.server_logs()]:
+                shutil.copy(log, Path(folder) / log.name)
 
     def forget_old_logs(self) -> None:
         """Remove the logs of processes that have ended."""
