@@ -92,7 +92,7 @@ def refusal(call: Call, answer: egress.Answer) -> Retry | Failed:
     if answer.status >= 500:  # noqa: PLR2004 (the class of a server's own faults)
         return Retry(said, after=retry_after(answer))
     is_refused = 400 <= answer.status < 500  # noqa: PLR2004 (the class of refusals)
-    return Failed(said, left_nothing=is_refused and call.attempt <= 1)
+    return Failed(said, left_nothing=is_refused)
 
 
 def retry_after(answer: egress.Answer) -> float | None:
@@ -123,7 +123,7 @@ def _sent(call: Call, method: str, url: str, headers: dict[str, str], body: byte
     except egress.TooLarge as error:
         raise Failed(f"response_too_large: {error}") from error
     except egress.Refused as error:
-        raise Failed(str(error), left_nothing=call.attempt <= 1) from error
+        raise Failed(str(error), left_nothing=True) from error
     except egress.EgressError as error:
         raise Retry(str(error)) from error
 
