@@ -121,7 +121,13 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
         "connect_timeout": 5,
-        "options": "-c lock_timeout=2s -c statement_timeout=30s -c timezone=UTC",
+        # A host that hangs or is gone holds locks for half a minute at most; a server that is gone is noticed as soon.
+        "options": "-c lock_timeout=2s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
+        " -c timezone=UTC",
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -266,6 +272,8 @@ ANSIBLE_PROJECTS = env.str("ANSIBLE_PROJECTS", default="")
 TERRAFORM_MODULES = env.str("TERRAFORM_MODULES", default="")
 # Where their runs keep workspaces and state; must outlive the worker and be shared by all of them.
 WORK_ROOT = env.str("WORK_ROOT", default=str(BASE_DIR / "var" / "work"))
+# Variables of the worker's own environment that such programs get too: their credentials, proxies, settings.
+CHILD_ENVIRONMENT = env.list("CHILD_ENVIRONMENT", default=[])
 CONNECTORS = dict(BUILT_IN)
 for _named in env.list("EXTRA_CONNECTORS", default=[]):
     CONNECTORS |= import_string(_named)

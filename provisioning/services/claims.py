@@ -31,11 +31,11 @@ WORKER = f"{socket.gethostname()}:{{}}"
 # Which back ends may be called now, and the due step to take. Fair in three ways:
 # - Between back ends: the one with the fewest calls under way goes first, none takes the last place of many, one that
 #   was slow lately takes half of them at most, and one whose breaker is open gets a single probe.
-# - Between a backlog and the person who orders now: in three of four claims what came due in the last seconds goes
-#   first (`fresh`), so that ten thousand due steps do not stand before him, and are still worked off.
-# - Between what a person waits for and the rest: urgency.
+# - Between a backlog and the person who orders now: in most claims what came due in the last seconds goes first
+#   (`fresh`), so that ten thousand due steps do not stand before him, and are still worked off.
+# - Between what a person waits for and the rest (second tries, undoing): urgency; a share of the claims is the rest's.
 FRESH_SECONDS = 5
-FRESH_SHARE = 0.75
+FRESH_SHARE, REST_SHARE = 0.7, 0.15
 WORKABLE = "state IN ('ready', 'retry', 'running', 'polling')"
 OPEN_BACK_ENDS = f"""
     RECURSIVE names AS (
@@ -78,7 +78,7 @@ ANY = f"""
         SELECT open_back_ends.back_end FROM open_back_ends
         CROSS JOIN LATERAL (
             SELECT urgency, due_at FROM provisioning_step AS step
-            WHERE step.back_end = open_back_ends.back_end AND {WORKABLE}
+            WHERE step.back_end = open_back_ends.back_end AND {WORKABLE} AND urgency >= %(urgency)s
               AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
             ORDER BY urgency, due_at LIMIT 1
         ) AS first
@@ -95,7 +95,7 @@ ANY = f"""
     oldest AS (
         SELECT id, state, lease_token FROM provisioning_step AS step
         WHERE NOT EXISTS (SELECT FROM fresh) AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE}
-          AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+          AND urgency >= %(urgency)s AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
         ORDER BY urgency, due_at LIMIT 1
         FOR UPDATE SKIP LOCKED
     ),
@@ -160,11 +160,8 @@ def claim(step_id: UUID | str | None = None, *, queues: Sequence[str] = DEFAULT_
     """
     besides: list[str] = []
     while True:
-        how = "one" if step_id else "any"
         try:
-            claimed = in_transaction(partial(_claim_once, how, step_id, queues, besides))
-            if claimed is None and step_id is None:
-                claimed = in_transaction(partial(_claim_once, "late", None, queues, besides))
+            claimed = _claim_first(_ways(step_id), step_id, queues, besides)
         except _TooMany as error:
             besides.append(error.back_end)
             continue
@@ -178,6 +175,28 @@ def claim(step_id: UUID | str | None = None, *, queues: Sequence[str] = DEFAULT_
             results.settle(step, *refusal)
         if step_id is not None:
             return None
+
+
+def _ways(step_id: UUID | str | None) -> list[str]:
+    """Say in which order to look for a due step, so that everyone gets his share."""
+    if step_id:
+        return ["one"]
+    drawn = random.random()  # noqa: S311 (a share, no secret)
+    if drawn < FRESH_SHARE:
+        return ["fresh", "late"]
+    if drawn < FRESH_SHARE + REST_SHARE:
+        return ["rest", "oldest", "late"]
+    return ["oldest", "late"]
+
+
+def _claim_first(
+    ways: list[str], step_id: UUID | str | None, queues: Sequence[str], besides: list[str]
+) -> tuple[Step, tuple[str, str] | None] | None:
+    for way in ways:
+        claimed = in_transaction(partial(_claim_once, way, step_id, queues, besides))
+        if claimed is not None:
+            return claimed
+    return None
 
 
 class _TooMany(Exception):  # noqa: N818 (says how things are)
@@ -197,19 +216,20 @@ def _keep_limit(cursor: Any, back_end: str, limit: int) -> None:
 
 
 def _claim_once(
-    how: str, step_id: UUID | str | None, queues: Sequence[str], besides: list[str]
+    way: str, step_id: UUID | str | None, queues: Sequence[str], besides: list[str]
 ) -> tuple[Step, tuple[str, str] | None] | None:
     """Claim one step; give it with what must become of it instead of a call, if anything."""
     limits = {name: known["limit"] for name, known in settings.CONNECTORS.items() if known.get("limit")}
     with connection.cursor() as cursor:
         cursor.execute(
-            CLAIMS[how],
+            CLAIMS.get(way, CLAIMS["any"]),
             {
                 "step": str(step_id) if step_id else None,
                 "queues": list(queues),
                 "limits": json.dumps(limits),
                 "besides": besides,
-                "fresh": random.random() < FRESH_SHARE,  # noqa: S311 (a share, no secret)
+                "fresh": way == "fresh",
+                "urgency": 1 if way == "rest" else 0,
                 "lease": float(settings.LEASE_SECONDS),
             },
         )
@@ -219,7 +239,7 @@ def _claim_once(
         pk, state_before, lost_token, is_late, failures, breaker, limit = row
         step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
         limit = 1 if breaker == Breaker.State.OPEN else limit
-        if limit is not None and how != "late":
+        if limit is not None and way != "late":
             _keep_limit(cursor, step.back_end, limit)
     was_lost = lost_token is not None
     step.breaker_failures, step.is_probe = failures or 0, breaker == Breaker.State.OPEN  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 What they do stands in files, so it counts across processes too. FAR_SIDE names the folder.
 """
 
+import json
 import os
 import signal
 import time
@@ -24,6 +25,12 @@ class FarSide:
         line = f"{operation} {call.instance_id} {call.step_name.split(': ')[-1]} {call.idempotency_key}\n"
         with (self.folder / "calls").open("a") as file:
             file.write(line)
+        with (self.folder / "headers").open("a") as file:
+            file.write(json.dumps(call.headers()) + "\n")
+
+    def headers(self) -> list[dict[str, str]]:
+        """List what each call so far would have said of itself in its headers."""
+        return [json.loads(line) for line in (self.folder / "headers").read_text().splitlines()]
 
     def calls(self, operation: str = "", instance: object = "") -> list[list[str]]:
         """List the calls so far as [operation, instance, step, key]."""

@@ -153,6 +153,14 @@ def test_who_orders_now_does_not_wait_for_a_backlog_of_the_same_back_end(ordered
     assert taken[-1] in {order.pk for order in old}
 
 
+def test_what_is_to_be_undone_does_not_starve_behind_a_backlog(ordered, far_side):
+    undone = ordered(("Making it", "bare", {"refuses": True}))
+    execution.execute(claims.claim())
+    more(ordered(("Making it", "bare", {})), 60)
+    age("60 seconds")
+    assert step_of(undone, kind="compensate").pk in {claims.claim().pk for _ in range(50)}
+
+
 def age(interval):
     """Let all that is due have been due for so long."""
     with connection.cursor() as cursor:
