@@ -19,6 +19,7 @@ from provisioning.connectors.osb_mitigation import BIND, DEPROVISION, PROVISION,
 OK, GONE, NOT_FOUND, ACCEPTED = 200, 410, 404, 202
 # A deletion that the broker began and could not end is asked for again so often, then an operator looks.
 DELETE_AGAIN, LONGEST_PAUSE = 20, 300.0
+STATES = ("in progress", "succeeded", "failed")
 FIRST_QUESTION, SHORTEST_PAUSE, LONGEST_QUESTION = 1.0, 2.0, 60.0
 MAX_SECRETS, LONGEST_NAME = 50, 40
 OTHER_BINDINGS = {
@@ -280,7 +281,7 @@ def _progress(call: Call, state: State) -> tuple[str, str, float | None]:
         return "succeeded", "", None
     body = osb_client.object_in(answer) or {}
     after = calling.retry_after(answer)
-    if answer.status != OK or body.get("state") not in {"in progress", "succeeded", "failed"}:
+    if answer.status != OK or body.get("state") not in STATES:
         _, said = osb_client.refusal(answer)
         told = said if answer.status != OK else "The broker does not say how far it got."
         raise Retry(told, after=after or SHORTEST_PAUSE)
