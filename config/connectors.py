@@ -96,7 +96,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
     },
     "ansible": {
         "class": "provisioning.connectors.ansible.Ansible",
-        "inputs": ["playbook", "undo_playbook", "variables", "limit", "outputs"],
+        "inputs": ["playbook", "undo_playbook", "variables", "limit", "outputs", "secrets"],
         "outputs": ["*"],
         "secrets": ["*"],
         "idempotency": "lookup",
@@ -104,7 +104,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
     },
     "terraform": {
         "class": "provisioning.connectors.terraform.Terraform",
-        "inputs": ["module", "variables", "outputs", "secret_outputs"],
+        "inputs": ["module", "workspace", "variables", "outputs", "secret_outputs"],
         "outputs": ["*"],
         "secrets": ["*"],
         "idempotency": "lookup",
