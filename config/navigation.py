@@ -15,6 +15,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         ("Catalog", "catalog:offering_list", "grid", True),
         ("My orders", "orders:order_list", "box", True),
         ("Tasks", "provisioning:manualtask_list", "inbox", person.has_perm("provisioning.view_manualtask")),
+        ("Runs", "provisioning:run_list", "bolt", person.has_perm("provisioning.view_run")),
         ("Curation", "admin:index", "gauge", person.is_staff),
     ]
     return {

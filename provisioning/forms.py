@@ -1,14 +1,64 @@
-"""The form with which a person hands over what he has done."""
+"""The forms with which people hand over what they have done, and operators act on runs."""
 
 from collections.abc import Mapping
 
+from django import forms
+from django.conf import settings
 from django.http import QueryDict
 
 from core.parameters import Field
-from provisioning.models import ManualTask
+from provisioning.models import ManualTask, Step
+from provisioning.services import Finding
 
 # Names that a curator chose are kept apart from the form's own.
 PREFIX = "o-"
+
+
+class ReasonForm(forms.Form):
+    """Why an operator overrides the engine; the service judges it."""
+
+    reason = forms.CharField(
+        label="Reason", required=False, help_text="It is kept in the audit trail.", widget=forms.Textarea({"rows": 2})
+    )
+
+    def refuse(self, errors: Mapping[str, str]) -> None:
+        """Show what the service refused at its field."""
+        for pointer, sentence in errors.items():
+            name = pointer.removeprefix("/")
+            self.add_error(name if name in self.fields else None, sentence)
+
+
+class FindingForm(ReasonForm):
+    """What became of a step whose end nobody knew."""
+
+    answer = forms.ChoiceField(label="What is so?", choices=Finding.choices, required=False, widget=forms.RadioSelect)
+    outputs = forms.CharField(
+        label="What it gave",
+        required=False,
+        help_text="Where it happened, one a line: name = value. No passwords.",
+        widget=forms.Textarea({"rows": 3, "spellcheck": "false"}),
+    )
+    external_ref = forms.CharField(
+        label="What the back end calls it", required=False, help_text="Where it happened: its id there."
+    )
+    field_order = ("answer", "outputs", "external_ref", "reason")
+
+    def refuse(self, errors: Mapping[str, str]) -> None:
+        """Say it in the form's words, where the service's are for programs."""
+        super().refuse(dict(errors) | ({"/answer": "Choose what is so."} if "/answer" in errors else {}))
+
+    def given_outputs(self) -> dict[str, str]:
+        """Read the lines of what it gave; a name without a value is left out."""
+        pairs = [line.partition("=") for line in self.cleaned_data["outputs"].splitlines() if line.strip()]
+        return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+def known_outputs(step: Step) -> str:
+    """Give the lines for what `step` should give, for a person to fill in."""
+    declared = settings.CONNECTORS.get(step.connector, {}).get("outputs", [])
+    mapped = step.inputs.get("outputs", {})
+    names = [name for name in declared if name != "*"] + (list(mapped) if isinstance(mapped, dict) else [])
+    return "\n".join(f"{name} = " for name in names)
 
 
 def output_fields(task: ManualTask, values: Mapping[str, str], errors: Mapping[str, str]) -> list[Field]:

@@ -39,6 +39,7 @@ def sees_tasks(person: Any, task: Any = None) -> bool:
     "provisioning.view_step",
     "provisioning.view_stepattempt",
     "provisioning.view_stepline",
+    "provisioning.view_breaker",
     "provisioning.view_serviceinstance",
 )
 def watches(person: Any, row: Any = None) -> bool:

@@ -1,9 +1,11 @@
 """The verbs of provisioning."""
 
+from provisioning.services.callbacks import NotSigned, check_signature, take_news
 from provisioning.services.instances import reveal, rotate
 from provisioning.services.manual import complete, hand_to
 from provisioning.services.measures import measure_delivery_times
 from provisioning.services.operations import (
+    MOST_RETRIED,
     Finding,
     Retried,
     abandon_run,
@@ -17,11 +19,14 @@ from provisioning.services.operations import (
 from provisioning.services.runs import begin, cancel_run
 
 __all__ = [
+    "MOST_RETRIED",
     "Finding",
+    "NotSigned",
     "Retried",
     "abandon_run",
     "begin",
     "cancel_run",
+    "check_signature",
     "complete",
     "hand_to",
     "measure_delivery_times",
@@ -31,6 +36,7 @@ __all__ = [
     "reveal",
     "rotate",
     "skip_step",
+    "take_news",
     "try_now",
     "undo_run",
 ]

@@ -1,7 +1,7 @@
 """What operators look at: runs by what stands with them, the step at which each stands, and how back ends answer."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -38,6 +38,7 @@ TABS: dict[str, tuple[str, Q]] = {
 MAX_TEXT = 100
 # How many of the newest attempts tell what is usual: bounded, however old the installation is.
 LATEST_ATTEMPTS = 20_000
+SLOW_FOR = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Standing:
     def is_full(self) -> bool:
         """Whether as many calls are under way as may be."""
         return self.limit is not None and self.calls >= self.limit
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a call there took long lately, so that it gets half of the places at most."""
+        return self.slow_at is not None and self.now - self.slow_at < SLOW_FOR
 
 
 def matching(runs: RunQuerySet, wanted: Wanted) -> RunQuerySet:
