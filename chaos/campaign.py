@@ -4,7 +4,6 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +108,7 @@ class Campaign:
         instances = round_.instances
         needles = [self.register.canary, self.register.token, self.shop.token, *canaries.drawn_for(instances)]
         redis_url = self.site.redis.url if self.site.redis else ""
-        answers: list[Iterator[str]] = [
+        answers = [
             invariants.no_order_is_lost_or_doubled(round_),
             invariants.what_lives_is_what_is_active(round_, self.register),
             invariants.passwords_open_what_was_delivered(round_),

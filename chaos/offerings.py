@@ -39,7 +39,7 @@ KINDS = {
         Kind("three-steps", (("http", "disk"), ("http", "address"), ("http", "name")), 6),
         Kind("database", (("postgresql", ""),), 2),
         Kind("cache", (("redis_acl", ""),), 3),
-        Kind("everything", (("http", "disk"), ("postgresql", ""), ("redis_acl", ""), ("http", "name")), 2),
+        Kind("at-both", (("http", "disk"), ("postgresql", ""), ("http", "name")), 2),
         Kind("refused-at-last", (("http", "disk"), ("redis_acl", ""), ("http", REFUSED)), 3, succeeds=False),
         Kind("broken-at-second", (("http", "disk"), ("http", BROKEN), ("http", "name")), 2, succeeds=False),
     )

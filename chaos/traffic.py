@@ -97,9 +97,10 @@ class Traffic:
         if one.cancel_after is not None and is_first:
             time.sleep(one.cancel_after)
             path = f"/api/v1/orders/{answer['id']}/cancel/"
-            one.canceled = self._until_answered(one, "POST", path, None, {OK, CONFLICT}) is not None
+            one.cancel_status, _ = self._until_answered(one, path, None, {OK, CONFLICT})
 
-    def _until_answered(self, one: Wanted, method: str, path: str, body: Any, final: set[int]) -> dict[str, Any] | None:
+    def _until_answered(self, one: Wanted, path: str, body: Any, final: set[int]) -> tuple[int, dict[str, Any]]:
+        """Send a POST until it has one of the `final` answers; (0, {}) where there was none in time."""
         ends_at = time.monotonic() + GIVE_UP_SECONDS
         while time.monotonic() < ends_at:
             started = time.monotonic()
@@ -112,11 +113,10 @@ class Traffic:
             self._note(str(status), started)
             if status in final:
                 return status, answer
-            if status >= SERVER_FAULT and status != UNAVAILABLE:
+            if status not in {CONFLICT, UNAVAILABLE}:
                 self.faults.append(f"POST {path} answered {status}: {answer}")
-            elif status not in {CONFLICT, UNAVAILABLE}:
-                self.faults.append(f"POST {path} answered {status}: {answer}")
-                return 0, {}
+                if status < SERVER_FAULT:
+                    break
             time.sleep(PAUSE_SECONDS)
         return 0, {}
 
