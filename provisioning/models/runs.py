@@ -185,7 +185,8 @@ class Step(models.Model):
     look_again = models.BooleanField(default=False, db_default=False)
     # What failed is known to have left nothing behind: nothing to undo.
     left_nothing = models.BooleanField(default=False, db_default=False)
-    external_ref = models.CharField(max_length=200, blank=True)
+    # What the back end calls its work on it, or how far the connector has got there.
+    external_ref = models.TextField(blank=True)
     idempotency_key = models.UUIDField(unique=True, default=uuid.uuid4)
     outputs = models.JSONField(default=dict)
     detail = models.CharField(max_length=300, blank=True, help_text="What came of it, for the person who ordered.")
