@@ -45,7 +45,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
 class HasScope(permissions.BasePermission):
     """Signed in, and, with a token, within its scopes: `read` to look, the view's `scope` to change.
 
-    A view names the scope of its unsafe methods in `scope`.
+    A view names the scope of its unsafe methods in `scope`, and in `reading_scope` one that looking needs instead.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -62,7 +62,7 @@ class HasScope(permissions.BasePermission):
     def scope_of(self, request: Request, view: Any) -> str:
         """Name the scope that this call needs."""
         if request.method in permissions.SAFE_METHODS:
-            return str(Scope.READ)
+            return str(getattr(view, "reading_scope", Scope.READ))
         return str(getattr(view, "scope", Scope.ADMIN))
 
 

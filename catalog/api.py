@@ -1,15 +1,17 @@
-"""The catalog's routes of the API: what a person may order."""
+"""The catalog's routes of the API: what a person may order, and the back ends behind it."""
 
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.models import Offering, OfferingQuerySet, Plan, Price
+import catalog.services as catalog
+from accounts.models import Scope
+from catalog.models import BackEnd, Offering, OfferingQuerySet, Plan, Price
 from catalog.services.documents import plain
 from core.api.input import query_of
 from core.api.output import Amount, Own, amount
@@ -188,3 +190,49 @@ class OfferingViewSet(Own, viewsets.GenericViewSet[Any]):
         orderable = Offering.objects.orderable_by(request.user).filter(pk=offering.pk)
         offering.is_orderable = orderable.exists()  # type: ignore[attr-defined]
         return Response(OfferingBody(offering).data)
+
+
+class BackEndBody(serializers.Serializer[Any]):
+    """One system that workflows reach. Its credentials are never shown."""
+
+    id = serializers.UUIDField()
+    slug = serializers.CharField(help_text="How workflows name it.")
+    name = serializers.CharField()
+    connector = serializers.CharField()
+    address = serializers.CharField()
+    config = serializers.DictField()
+    credentials = serializers.SerializerMethodField()
+    limit = serializers.IntegerField(allow_null=True, help_text="Calls at a time; null: as many as there are places.")
+    is_active = serializers.BooleanField(help_text="Whether new workflows may name it.")
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": ["boolean", "null"]}})
+    def get_credentials(self, back_end: BackEnd) -> dict[str, bool | None]:
+        """Whether each credential is set; null where it can no longer be read and has to be entered again."""
+        return catalog.credentials_set(back_end)
+
+
+class BackEndViewSet(Own, viewsets.GenericViewSet[Any]):
+    """The systems that workflows reach, for IT admins, platform admins and auditors."""
+
+    reading_scope = Scope.ADMIN
+    lookup_field = "slug"
+    lookup_value_converter = "slug"
+    serializer_class = BackEndBody
+
+    def get_queryset(self) -> QuerySet[BackEnd]:
+        """All of them for who may look, none for others."""
+        rows = BackEnd.objects.order_by("slug", "id")
+        return rows if self.request.user.has_perm("catalog.view_backend") else rows.none()
+
+    @extend_schema(summary="List back ends")
+    def list(self, request: Request) -> Response:
+        """List the back ends by slug. Needs the scope `admin`."""
+        query_of(request, serializers.Serializer, also=self.paginator.parameters)  # type: ignore[union-attr]
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(BackEndBody(page, many=True).data)
+
+    @extend_schema(summary="Read a back end")
+    def retrieve(self, request: Request, slug: str) -> Response:
+        """Read where it is and which credentials are set. Needs the scope `admin`."""
+        query_of(request, serializers.Serializer)
+        return Response(BackEndBody(get_object_or_404(self.get_queryset(), slug=slug)).data)

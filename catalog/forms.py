@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.validators import FileExtensionValidator
 
 from accounts.models import BusinessUnit
-from catalog.models import DataClass, Offering, OfferingVersion, Plan, Price, Purpose, WorkflowStep
+from catalog.models import BackEnd, DataClass, Offering, OfferingVersion, Plan, Price, Purpose, WorkflowStep
 from core.forms import JsonField, RowForm, ServiceForm
 
 
@@ -261,3 +261,86 @@ class RetirePlanForm(RowForm):
     def __init__(self, row: OfferingVersion, data: Any = None) -> None:
         super().__init__(row, data)
         self.fields["plan"].queryset = row.plans.filter(retired_at__isnull=True)  # type: ignore[attr-defined]
+
+
+class BackEndAddForm(ServiceForm):
+    """What opens a back end; how one signs in there is asked once its connector is known."""
+
+    connector = forms.ChoiceField(choices=lambda: [("", "Choose one"), *((name, name) for name in _with_back_ends())])
+
+    class Meta:
+        model = BackEnd
+        fields = ["name", "slug", "connector", "address"]
+
+
+def _with_back_ends() -> list[str]:
+    return [name for name, declared in settings.CONNECTORS.items() if declared.get("back_end") == "needed"]
+
+
+class BackEndForm(ServiceForm):
+    """A back end with the settings and credentials that its connector declares, a field each."""
+
+    declared: dict[str, list[str]] = {"config": [], "credential": []}
+
+    class Meta:
+        model = BackEnd
+        fields = ["name", "address", "limit", "is_active"]
+
+    @classmethod
+    def names(cls, kind: str) -> list[str]:
+        """List the fields of `kind`, `config` or `credential`, with the one that takes credentials away."""
+        fields = [f"{kind}_{name}" for name in cls.declared[kind]]
+        return [*fields, "remove_credentials"] if kind == "credential" and fields else fields
+
+    def config(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the settings as they are to be: what was not touched stays what it was, a number too."""
+        found = dict(kept)
+        for name in self.declared["config"]:
+            if f"config_{name}" in self.changed_data:
+                found[name] = self.cleaned_data[f"config_{name}"]
+        return {name: value for name, value in found.items() if value != ""}
+
+    def credentials(self) -> dict[str, str]:
+        """Give the credentials that were entered, and an empty text for those to take away."""
+        typed = {name: self.cleaned_data[f"credential_{name}"] for name in self.declared["credential"]}
+        entered = {name: value for name, value in typed.items() if value}
+        return dict.fromkeys(self.cleaned_data.get("remove_credentials", []), "") | entered
+
+
+def back_end_form(back_end: BackEnd) -> type[BackEndForm]:
+    """Make the form of `back_end` with a field for each setting and credential of its connector."""
+    known = settings.CONNECTORS.get(back_end.connector, {})
+    config, credentials = known.get("config", []), known.get("credentials", [])
+    fields: dict[str, Any] = {f"config_{name}": _config_field(name, back_end) for name in config}
+    fields |= {f"credential_{name}": _credential_field(name) for name in credentials}
+    if credentials:
+        choices = [(name, _worded(name)) for name in credentials]
+        fields["remove_credentials"] = forms.MultipleChoiceField(
+            label="Take away", choices=choices, required=False, widget=forms.CheckboxSelectMultiple
+        )
+    aliases = {f"/config/{name}": f"/config_{name}" for name in config}
+    aliases |= {f"/credentials/{name}": f"/credential_{name}" for name in credentials}
+    declared = {"config": config, "credential": credentials}
+    return type("BackEndForm", (BackEndForm,), {**fields, "aliases": aliases, "declared": declared})
+
+
+def _worded(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _config_field(name: str, back_end: BackEnd) -> forms.CharField:
+    long = name.endswith("certificate")
+    widget = forms.Textarea(attrs={"rows": "6", "spellcheck": "false"}) if long else forms.TextInput()
+    return forms.CharField(
+        label=_worded(name), required=False, initial=str(back_end.config.get(name, "")), widget=widget
+    )
+
+
+def _credential_field(name: str) -> forms.CharField:
+    return forms.CharField(
+        label=_worded(name),
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Empty: it stays as it is.",
+    )

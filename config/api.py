@@ -11,13 +11,14 @@ from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2,
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from catalog.api import OfferingViewSet
+from catalog.api import BackEndViewSet, OfferingViewSet
 from core.views import not_found
 from orders.api import OrderViewSet, QuoteViewSet
-from provisioning.api import ServiceInstanceViewSet, TaskViewSet
+from provisioning.api import CallbackView, ServiceInstanceViewSet, TaskViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("offerings", OfferingViewSet, basename="api-offering")
+router.register("back-ends", BackEndViewSet, basename="api-backend")
 router.register("quotes", QuoteViewSet, basename="api-quote")
 router.register("orders", OrderViewSet, basename="api-order")
 router.register("service-instances", ServiceInstanceViewSet, basename="api-serviceinstance")
@@ -57,6 +58,7 @@ def _is_route(address: str) -> bool:
 urlpatterns = [
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", login_required(DocsView.as_view(url_name="schema")), name="docs"),
+    path("callbacks/<str:connector>/", CallbackView.as_view(), name="api-callback"),
     *router.urls,
     path("<path:rest>", nowhere, name="api-nowhere"),
 ]

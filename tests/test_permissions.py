@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 import accounts.services as accounts
+import catalog.services as catalog
 from accounts.models import ApiToken, BusinessUnit, CostCenter, Membership
 from catalog.models import Category
 from core.models import Event
@@ -82,6 +83,18 @@ def things(org, settings):
     )
     delivered = Order.objects.select_related("instance", "plan__version").get(pk=delivered.pk)
     version = delivered.plan.version
+    back_end = catalog.save_back_end(
+        None,
+        slug="postgresql",  # as the names of all things here
+        name="A broker",
+        connector="osb",
+        address="https://broker.example/",
+        config={},
+        credentials=None,
+        limit=None,
+        is_active=True,
+        actor=org.curator,
+    )
     rows = {
         "core/event": Event.objects.first().pk,
         "accounts/person": org.business2.pk,
@@ -89,6 +102,7 @@ def things(org, settings):
         "accounts/costcenter": CostCenter.objects.get(code="4100").pk,
         "accounts/membership": Membership.objects.first().pk,
         "axes/accessattempt": 1,
+        "catalog/backend": back_end.pk,
         "catalog/category": Category.objects.get().pk,
         "catalog/offering": database.pk,
         "catalog/offeringversion": version.pk,

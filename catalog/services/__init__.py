@@ -1,7 +1,6 @@
 """The verbs of the catalog: what a version costs, and how one comes to be."""
 
 from catalog.services.back_ends import (
-    connectors_with_back_ends,
     credentials_set,
     opened,
     rotate_keys,
@@ -34,7 +33,6 @@ __all__ = [
     "Quote",
     "add_offering",
     "change_offering",
-    "connectors_with_back_ends",
     "credentials_set",
     "disentitle",
     "document_of",

@@ -105,11 +105,6 @@ def credentials_set(back_end: BackEnd) -> dict[str, bool | None]:
     return {name: name in held for name in names}
 
 
-def connectors_with_back_ends() -> list[str]:
-    """List the connectors whose steps name a back end."""
-    return [name for name, declared in settings.CONNECTORS.items() if declared.get("back_end") == "needed"]
-
-
 def rotate_keys() -> int:
     """Encrypt the credentials of all back ends anew with the first of ENCRYPTION_KEYS; give how many rows were.
 
@@ -136,9 +131,10 @@ def _check_kept(row: BackEnd, *, slug: str, connector: str) -> None:
 
 
 def _declared(connector: str) -> dict[str, Any]:
-    if connector not in connectors_with_back_ends():
-        known = ", ".join(connectors_with_back_ends())
-        raise Invalid({"/connector": f"“{connector[:60]}” is no connector that needs a back end. Known: {known}."})
+    known = [name for name, declared in settings.CONNECTORS.items() if declared.get("back_end") == "needed"]
+    if connector not in known:
+        sentence = f"“{connector[:60]}” is no connector that needs a back end. Known: {', '.join(known)}."
+        raise Invalid({"/connector": sentence})
     return settings.CONNECTORS[connector]
 
 

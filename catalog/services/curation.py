@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.postgres.search import SearchVector
 from django.core.exceptions import ValidationError
@@ -21,6 +20,7 @@ from catalog.models import (
     WorkflowStep,
 )
 from catalog.services.documents import document_of, hash_of, hash_of_text
+from catalog.services.workflows import check_step, workflow_problems
 from core import events, money, parameters
 from core.permissions import require
 from core.problems import Conflict, Invalid
@@ -139,7 +139,7 @@ def save_part(part: Part, *, actor: Any) -> Part:
     if isinstance(part, Price):
         _check_price(part)
     elif isinstance(part, WorkflowStep):
-        _check_step(part)
+        check_step(part)
     elif not isinstance(part.limits, dict):
         raise Invalid({"/limits": "Limits must be a JSON object."})
     _clean(part)
@@ -181,25 +181,11 @@ def _check_price(price: Price) -> None:
         raise Invalid({"/amount": str(error)}) from error
 
 
-def _check_step(step: WorkflowStep) -> None:
-    known = settings.CONNECTORS.get(step.connector)
-    if known is None:
-        raise Invalid(
-            {"/connector": f"There is no connector “{step.connector}”. Known: {', '.join(settings.CONNECTORS)}."}
-        )
-    if not isinstance(step.inputs, dict):
-        raise Invalid({"/inputs": "Inputs must be a JSON object."})
-    unknown = sorted(set(step.inputs) - set(known["inputs"]))
-    if unknown:
-        raise Invalid({f"/inputs/{unknown[0]}": f"The connector {step.connector} takes no input “{unknown[0]}”."})
-
-
 def missing(version: OfferingVersion) -> list[str]:
     """List what a draft lacks before it can be published, as sentences."""
     plans = list(version.plans.prefetch_related("prices"))
     currencies = {price.currency for plan in plans for price in plan.prices.all()}
-    doing = version.workflow_steps.filter(operation=WorkflowStep.Operation.START).values_list("connector", flat=True)
-    secrets = [name for connector in doing for name in settings.CONNECTORS[connector]["secrets"]]
+    does_something = version.workflow_steps.filter(operation=WorkflowStep.Operation.START).exists()
     checks = [
         (version.name and version.summary, "Name and the one line."),
         (version.terms.strip(), "Terms of use."),
@@ -211,11 +197,9 @@ def missing(version: OfferingVersion) -> list[str]:
             "A price for each plan; a free plan has a monthly price of 0.",
         ),
         (len(currencies) <= 1, "One currency for all prices."),
-        (doing, "At least one workflow step that does something."),
-        # A service has one password of a name: the second would overwrite the first.
-        (len(secrets) == len(set(secrets)), "Steps that give passwords of different names."),
+        (does_something, "At least one workflow step that does something."),
     ]
-    return [sentence for done, sentence in checks if not done]
+    return [sentence for done, sentence in checks if not done] + workflow_problems(version)
 
 
 @transaction.atomic

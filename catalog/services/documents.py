@@ -6,7 +6,7 @@ from typing import Any
 
 import rfc8785
 
-from catalog.models import OfferingVersion, Plan, Price
+from catalog.models import OfferingVersion, Plan, Price, WorkflowStep
 
 
 def document_of(version: OfferingVersion) -> dict[str, Any]:
@@ -23,18 +23,23 @@ def document_of(version: OfferingVersion) -> dict[str, Any]:
             "data_classes": sorted(version.data_classes),
         },
         "plans": [_plan(plan) for plan in version.plans.prefetch_related("prices")],
-        "workflow": [
-            {
-                "name": step.name,
-                "connector": step.connector,
-                "operation": step.operation,
-                "inputs": step.inputs,
-                "timeout_seconds": step.timeout_seconds,
-                "max_attempts": step.max_attempts,
-            }
-            for step in version.workflow_steps.all()
-        ],
+        "workflow": [entry_of(step) for step in version.workflow_steps.all()],
         "service_levels": _service_levels(version),
+    }
+
+
+def entry_of(step: WorkflowStep) -> dict[str, Any]:
+    """Write down one step of a workflow, as orders keep it."""
+    return {
+        "name": step.name,
+        "connector": step.connector,
+        "back_end": step.back_end,
+        "operation": step.operation,
+        "inputs": step.inputs,
+        "when": step.when,
+        "on_failure": step.on_failure,
+        "timeout_seconds": step.timeout_seconds,
+        "max_attempts": step.max_attempts,
     }
 
 
