@@ -59,12 +59,18 @@ def rotate(ciphertext: bytes | memoryview) -> bytes:
         raise Unreadable("None of ENCRYPTION_KEYS opens this secret.") from error
 
 
+# Back ends call all sorts of values credentials, ports and switches too.
+SHORTEST = 6
+
 _seen: deque[str] = deque(maxlen=500)
 
 
 def remember(value: str) -> None:
-    """Keep `value` in this process's memory so that `scrub` takes it out of whatever is written."""
-    if value not in _seen:
+    """Keep `value` in this process's memory so that `scrub` takes it out of whatever is written.
+
+    What is shorter than SHORTEST ("3306", "true", nothing at all) stands in any text by chance and is left there.
+    """
+    if len(value) >= SHORTEST and value not in _seen:
         _seen.append(value)
 
 
