@@ -14,7 +14,15 @@ from rest_framework.routers import SimpleRouter
 from catalog.api import BackEndViewSet, OfferingViewSet
 from core.views import not_found
 from orders.api import OrderViewSet, QuoteViewSet
-from provisioning.api import CallbackView, ServiceInstanceViewSet, TaskViewSet
+from provisioning.api import (
+    BreakerViewSet,
+    CallbackView,
+    OrphanViewSet,
+    RunViewSet,
+    ServiceInstanceViewSet,
+    StepViewSet,
+    TaskViewSet,
+)
 
 router = SimpleRouter(use_regex_path=False)
 router.register("offerings", OfferingViewSet, basename="api-offering")
@@ -23,6 +31,10 @@ router.register("quotes", QuoteViewSet, basename="api-quote")
 router.register("orders", OrderViewSet, basename="api-order")
 router.register("service-instances", ServiceInstanceViewSet, basename="api-serviceinstance")
 router.register("tasks", TaskViewSet, basename="api-task")
+router.register("runs", RunViewSet, basename="api-run")
+router.register("steps", StepViewSet, basename="api-step")
+router.register("orphans", OrphanViewSet, basename="api-orphan")
+router.register("breakers", BreakerViewSet, basename="api-breaker")
 
 
 class SchemaView(SpectacularAPIView):

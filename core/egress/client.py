@@ -15,6 +15,7 @@ from typing import Any
 
 import urllib3.connection
 import urllib3.exceptions
+import urllib3.response
 
 from core.egress.answers import Answer, BadAnswer, Canceled, EgressError, Refused, TooLarge, TooSlow, Unreachable
 from core.egress.targets import Target, addresses_of, parse
@@ -183,10 +184,9 @@ def _trusting(ca_certificate: str) -> ssl.SSLContext:
     return context
 
 
-def _read(response: Any, target: Target, max_bytes: int) -> bytes:
+def _read(response: urllib3.response.HTTPResponse, target: Target, max_bytes: int) -> bytes:
     """Read the body as it comes, up to `max_bytes`."""
-    said = response.headers.get("content-length", "").strip()
-    if said.isdigit() and int(said[:20]) > max_bytes and response._request_method != "HEAD":
+    if (response.length_remaining or 0) > max_bytes:
         raise TooLarge(f"{target} answered with more than {max_bytes} bytes.")
     found = bytearray()
     while chunk := response.read(CHUNK, decode_content=False):

@@ -29,6 +29,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PORTS = {"http": 80, "https": 443}
+LAST_PORT = 65535
 # Visible ASCII only: what one parser would strip or fold, another would not.
 LEGIBLE = re.compile(r"[\x21-\x7e]+")
 URL = re.compile(
@@ -79,7 +80,7 @@ def parse(url: str) -> Target:
         raise Refused("The address is not of the form https://host[:port]/path, without user name or password.")
     scheme = found["scheme"].lower()
     port = int(found["port"] or PORTS[scheme])
-    if not 1 <= port <= 65535:  # noqa: PLR2004 (the largest port)
+    if not 1 <= port <= LAST_PORT:
         raise Refused(f"There is no port {port}.")
     path = found["path"] or "/"
     return Target(scheme, _host(found["host"].lower()), port, path if path.startswith("/") else f"/{path}")
@@ -187,7 +188,8 @@ def _rule(entry: str) -> _Rule:
     network = _network(text)
     name = text.removeprefix("*").removesuffix(".")
     is_name = NAME.fullmatch(name.removeprefix(".")) and (text.startswith("*.") or not name.startswith("."))
-    if network is None and (not is_name or NUMBER.fullmatch(name.rpartition(".")[2])):
+    is_name = is_name and not NUMBER.fullmatch(name.rpartition(".")[2])
+    if (network is None and not is_name) or not 1 <= (port or 1) <= LAST_PORT:
         raise Refused(f"EGRESS_ALLOW has “{entry}”, which is no host, network or either with :port.")
     return _Rule(network, "" if network else name, port)
 

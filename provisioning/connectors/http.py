@@ -25,8 +25,9 @@ from provisioning.connectors.http_requests import (
     path_of,
 )
 
-# How often a step is asked that nothing but a callback ends.
-CALLBACK_SECONDS = 300.0
+# How often a step is looked at that nothing but a callback ends; first soon, since news may outrun the answer.
+CALLBACK_SECONDS = 60.0
+FIRST_SECONDS = 2.0
 GONE = {404, 410}
 CONFLICT, ACCEPTED, UNAVAILABLE = 409, 202, 503
 LONGEST_REF = 200
@@ -168,7 +169,7 @@ def _working(call: Call, asked: Asked, answer: egress.Answer, reference: str) ->
             raise Failed("The back end said that it works on it, and not where to ask (no Location).")
         kept = f"poll {egress.parse(named).path} {reference}".rstrip()
     after = calling.retry_after(answer)
-    every = asked.poll.every if asked.poll else CALLBACK_SECONDS
+    every = asked.poll.every if asked.poll else FIRST_SECONDS
     return Working(every if after is None else after, external_ref=_kept(kept))
 
 
