@@ -47,6 +47,8 @@ class Workspace:
     folder: Path
     lock: int
     grace: float
+    # Whether others than this instance's steps use it; who holds it then is left alone.
+    is_shared: bool = False
     # Whether an earlier attempt was cut off while a program of its own ran here.
     was_cut_off: bool = False
     _held_back: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
@@ -159,20 +161,20 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def workspace(call: Call, name: str, *, grace: float = GRACE_SECONDS) -> Iterator[Workspace]:
-    """Hold the folder `name` of the call's instance below settings.WORK_ROOT while the block runs.
+def workspace(call: Call, name: str, *, grace: float = GRACE_SECONDS, is_shared: bool = False) -> Iterator[Workspace]:
+    """Hold the folder `name` of the call's instance, or a shared one, below settings.WORK_ROOT while the block runs.
 
     `grace` is how many seconds its programs may take to end when asked to. Raises LeaseLost, or Retry where
     another program still runs there or the folder cannot be used.
     """
     call.check()
-    folder = Path(settings.WORK_ROOT).absolute() / call.instance_id.hex / name
+    folder = Path(settings.WORK_ROOT).absolute() / ("shared" if is_shared else call.instance_id.hex) / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Retry(f"The work folder cannot be used: {error.strerror}.", is_fault=False) from error
-    held = Workspace(call, folder, lock, grace)
+    held = Workspace(call, folder, lock, grace, is_shared)
     try:
         _acquire(held)
         held.was_cut_off = bool(_read(lock))
@@ -238,7 +240,7 @@ def _say_alive(process: subprocess.Popen[bytes], lines: Lines) -> None:
 
 def _acquire(held: Workspace) -> None:
     """Take the folder's lock, and end what an earlier attempt left running. Raises Retry where it stays taken."""
-    is_looking = held.call.fencing_token == 0
+    is_looking = held.call.fencing_token == 0 or held.is_shared
     patience = 1.0 if is_looking else held.grace + PATIENCE_SECONDS
     began, asked, killed = time.monotonic(), False, False
     while True:

@@ -6,6 +6,7 @@ of data. Its machine-readable log (`-json`, both programs since 1.0) tells what 
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from provisioning.connectors.base import Call, Connector, Done, Failed, Missing
@@ -70,11 +71,12 @@ class Terraform(Connector):
             module.resume()
             known = module.resources()
             plan = module.plan()
+            done = _done(call, module)
         if not known or len(plan.gone) >= len(known):
             raise Missing("What Terraform made is not there any more.")
         if plan.differences:
             raise Failed(f"It differs from what was ordered: {', '.join(plan.differences[:5])}.")
-        return Done(detail=f"Terraform finds {_counted(len(known))} as ordered.")
+        return replace(done, detail=f"Terraform finds {_counted(len(known))} as ordered.")
 
     def preview(self, call: Call) -> Done:
         """Plan, and change nothing: neither the state nor anything else."""
