@@ -40,6 +40,8 @@ class Result:
     actions: list[str]
     states: Counter[str] = field(default_factory=Counter)
     orders: int = 0
+    # Orders that could have succeeded and were undone, with the reason: told, since a back end may be away for long.
+    failed: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
     quiet_after: float = 0.0
@@ -74,6 +76,12 @@ class Campaign:
         result.violations += traffic.faults
         round_ = invariants.read_round(label, wanted, result.seen)
         result.states.update(order.state for order in round_.orders.values())
+        result.failed = [
+            f"{one.key}: {why_failed(round_.orders[one.order_id])}"
+            for one in wanted
+            if one.kind.succeeds and one.order_id in round_.orders
+            if round_.orders[one.order_id].state == Order.State.FAILED
+        ]
         result.violations += self._questions(round_)
         result.seconds = time.monotonic() - began
         return result
@@ -140,6 +148,7 @@ def hurry() -> None:
         Breaker.objects.filter(state=Breaker.State.OPEN).update(probe_at=ClockTimestamp())
 
 
-def orders_in_all() -> int:
-    """Count the orders of the whole campaign."""
-    return Order.objects.count()
+def why_failed(order: Order) -> str:
+    """Say what the engine gives as the reason."""
+    run = order.instance.runs.order_by("created_at").first() if order.instance else None
+    return run.reason if run else "it was never begun"

@@ -20,6 +20,8 @@ from typing import Any
 # What it does to a share of the calls while in the mood.
 MOODS = ("lost", "slow", "busy", "drip", "reset", "keeps")
 SHARE = 0.6
+# What a call takes in any mood, so that there is something to interrupt.
+THINK_SECONDS = (0.05, 0.4)
 SLOW_SECONDS = (0.5, 3.0)
 LOST_SECONDS = (0.0, 1.5)
 DRIPS, DRIP_SECONDS = 20, 0.15
@@ -142,6 +144,7 @@ class Handler(BaseHTTPRequestHandler):
             act()  # it says that it failed, and left something behind
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "broken"})
             return
+        time.sleep(random.uniform(*THINK_SECONDS))  # noqa: S311 (chance, no secret)
         if mood in {"", "keeps"} or random.random() > SHARE:  # noqa: S311 (chance, no secret)
             self._answer(*act())
             return

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from itertools import count
 
 from chaos.far_side import MOODS, Register
-from chaos.site import Site
+from chaos.site import Site, Slot
 from chaos.watch import Watch
 
 FREEZE_SECONDS = (3.0, 6.0)
 MOOD_SECONDS = (2.0, 5.0)
+# How long a kill waits for a worker that is at work: an idle one loses nothing.
+BUSY_SECONDS = 1.0
 REDIS_AWAY_SECONDS = (0.5, 3.0)
 # Of each kind how often it is drawn, relative to the others.
 WEIGHTS = {
@@ -75,17 +77,30 @@ class Mischief:
             getattr(self, f"_{name}")()
 
     def _worker_killed(self) -> None:
-        slot = self.chance.choice(self.site.workers)
-        pool = self.site.pool_of(slot)
-        held = self.watch.steps_held_by(pool)
+        slot = self._busy_worker()
+        held = self.watch.steps_held_by(self.site.pool_of(slot))
         self.site.kill(slot)
         self.watch.note_kill("worker", held)
 
     def _place_killed(self) -> None:
-        slot = self.chance.choice(self.site.workers)
-        held = {pid: self.watch.steps_held_by([pid]) for pid in self.site.pool_of(slot)}
-        for pid in self.site.kill_place(slot):
-            self.watch.note_kill("place", held.get(pid, []))
+        slot = self._busy_worker()
+        places = self.site.pool_of(slot)
+        held = {pid: self.watch.steps_held_by([pid]) for pid in places}
+        victim = next((pid for pid in places if held[pid]), None) or (self.chance.choice(places) if places else None)
+        if victim:
+            self.site.kill_place(victim)
+            self.watch.note_kill("place", held[victim])
+
+    def _busy_worker(self) -> Slot:
+        """Choose a worker that is at work right now, if one is within a second."""
+        slots = self.chance.sample(self.site.workers, len(self.site.workers))
+        ends_at = time.monotonic() + BUSY_SECONDS
+        while time.monotonic() < ends_at:
+            for slot in slots:
+                if self.watch.steps_held_by(self.site.pool_of(slot)):
+                    return slot
+            time.sleep(0.02)
+        return slots[0]
 
     def _worker_frozen(self) -> None:
         slot = self.chance.choice(self.site.workers)

@@ -27,8 +27,8 @@ def tell_round(result: Result) -> None:
         f"round {result.number:>3}: {verdict}; {states}; {result.seconds:.0f} s, quiet {result.quiet_after:.1f} s after"
         f" the last blow; {' '.join(result.actions)}"
     )
-    for violation in result.violations:
-        say(f"    {violation}")
+    for line in [*result.failed, *result.violations]:
+        say(f"    {line}")
 
 
 def tell_campaign(
@@ -78,6 +78,8 @@ def _goals(results: list[Result], seen: Seen, violations: list[str], lease: floa
     _count(table, f"orders lost, of {taken}", lost)
     _count(table, "duplicate orders or live things", doubled)
     _count(table, "orphans older than 10 minutes", orphans)
+    undone = sum(len(result.failed) for result in results)
+    table.add_row("orders undone for the mischief, not for their own fault", "told only", str(undone), "-")
     _times(table, "step of a killed worker goes on, nothing else wrong", seen.lonely_recoveries, 2 * lease)
     _times(table, "step of a killed worker goes on, in all the mischief", seen.recoveries, None)
     _times(table, "queued work runs again after Redis lost all", seen.after_loss_of_redis, REDIS_GOAL_SECONDS)

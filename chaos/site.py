@@ -129,15 +129,10 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(slot.process.pid, number)
 
-    def kill_place(self, slot: Slot) -> list[int]:
-        """Kill one pool process of a worker; give its id."""
-        pool = self.pool_of(slot)
-        if not pool:
-            return []
-        victim = self.chance.choice(pool)
+    def kill_place(self, pid: int) -> None:
+        """Kill one pool process of a worker."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
-        return [victim]
+            os.kill(pid, signal.SIGKILL)
 
     def restart_postgres(self) -> None:
         """Break off every session at once and start again, as `pg_ctl restart -m immediate` does."""
