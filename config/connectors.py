@@ -9,6 +9,7 @@ A third party adds a dict like CONNECTORS in a module of his own and names it in
 | `outputs` | what it gives to later steps and to the person; `*`: what the step's inputs or a person say |
 | `secrets` | passwords that we draw and it sets; `*`: those that the input `secrets` names, or the back end gives |
 | `idempotency` | `key`, `lookup` or `none`; the step's input `idempotency`, where declared, goes before it |
+| `paths` | JSON pointers to the inputs that are paths of addresses: values put into them are percent-encoded |
 | `queue` | `default`, or `long` for work in a child process of up to an hour |
 | `back_end` | `none`: knows its place from the settings; `needed`: the step must name a row of the back ends |
 | `config`, `credentials` | what such a row holds in the open, and encrypted |
@@ -42,7 +43,12 @@ CONNECTORS: dict[str, dict[str, Any]] = {
         "secrets": ["*"],
         "idempotency": "key",
         "back_end": "needed",
-        "config": ["auth", "username", "header"],
+        "paths": [
+            f"{of}{path}"
+            for of in ("", "/undo", "/update", "/describe", "/rotate")
+            for path in ("/path", "/poll/path", "/poll/result")
+        ],
+        "config": ["auth", "username", "header", "ca_certificate"],
         "credentials": ["token", "password", "hmac_key", "callback_secrets"],
     },
     "osb": {

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from core.parameters.bounds import MAX_BYTES, MAX_DEPTH, MAX_POINTER, Fault, faults, legible, step
 
@@ -80,15 +81,17 @@ def named(template: Any) -> list[tuple[str, list[str | int]]]:
     ]
 
 
-def fill(template: Any, values: Mapping[str, Any]) -> Any:
+def fill(template: Any, values: Mapping[str, Any], *, paths: Collection[str] = ()) -> Any:
     """Give a copy of `template` with its values put in; what it holds besides stays as it is.
 
+    The texts at the JSON pointers `paths` are paths of addresses: what is put into them is percent-encoded
+    (RFC 3986, 2.1), so that a value is one part of a path and never leads to another place.
     Raises Unfilled for what is not there and for what `check` would have refused.
     """
     fault = _first_fault(template)
     if fault:
         raise Unfilled(fault.pointer, _BOUNDS[fault.kind])
-    return _filled(template, values, "")
+    return _filled(template, values, "", paths)
 
 
 def _first_fault(template: Any) -> Fault | None:
@@ -162,14 +165,27 @@ def _parts(path: str) -> list[str | int]:
     return [int(number) if number else name for name, number in _PART.findall(path)]
 
 
-def _filled(template: Any, values: Mapping[str, Any], pointer: str) -> Any:
+def _filled(template: Any, values: Mapping[str, Any], pointer: str, paths: Collection[str]) -> Any:
     if isinstance(template, str):
-        return _filled_text(template, values, pointer)
+        fill_text = _filled_path if pointer in paths else _filled_text
+        return fill_text(template, values, pointer)
     if isinstance(template, dict):
-        return {key: _filled(inner, values, step(pointer, key)) for key, inner in template.items()}
+        return {key: _filled(inner, values, step(pointer, key), paths) for key, inner in template.items()}
     if isinstance(template, list):
-        return [_filled(inner, values, step(pointer, number)) for number, inner in enumerate(template)]
+        return [_filled(inner, values, step(pointer, number), paths) for number, inner in enumerate(template)]
     return template
+
+
+def _filled_path(text: str, values: Mapping[str, Any], pointer: str) -> str:
+    def part(mark: re.Match[str]) -> str:
+        if mark.group() == "$${":
+            return "${"
+        written = _written(_value(mark.group(1), values, pointer))
+        if not written and "?" not in text[: mark.start()]:
+            raise Unfilled(pointer, f"${{{_shown(mark.group(1))}}} is empty, and would lead to another place.")
+        return quote(written, safe="")
+
+    return _MARK.sub(part, text)
 
 
 def _filled_text(text: str, values: Mapping[str, Any], pointer: str) -> Any:

@@ -56,7 +56,7 @@ def _call(
         fencing_token=fencing_token,
         instance_id=run.instance_id,
         instance_name=run.instance.name,
-        inputs=_filled(inputs, values, operation),
+        inputs=_filled(step.connector, inputs, values, operation),
         context=context,
         outputs=outputs,
         secrets=_secrets_for(step),
@@ -116,11 +116,13 @@ def _contexts(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
     return context, before
 
 
-def _filled(inputs: dict[str, Any], values: dict[str, Any], operation: str) -> dict[str, Any]:
-    later = {name: value for name, value in inputs.items() if name in LATER and name != operation}
+def _filled(connector: str, inputs: dict[str, Any], values: dict[str, Any], operation: str) -> dict[str, Any]:
+    # Who looks before he makes needs to know now how to look.
+    looks = {"describe"} if operation == "start" and catalog.idempotency_of(connector, inputs) == "lookup" else set()
+    later = {name: value for name, value in inputs.items() if name in LATER - {operation} - looks}
     now = {name: value for name, value in inputs.items() if name not in later}
     try:
-        return {**substitution.fill(now, values), **later}
+        return {**substitution.fill(now, values, paths=settings.CONNECTORS[connector].get("paths", ())), **later}
     except substitution.Unfilled as error:
         raise Failed(str(error), left_nothing=True) from error
 
