@@ -2,6 +2,14 @@
 
 from provisioning.services.callbacks import NotSigned, check_signature, take_news
 from provisioning.services.instances import reveal, rotate
+from provisioning.services.lifecycle import (
+    CHANGEABLE,
+    REMOVABLE,
+    begin_again,
+    begin_change,
+    begin_removal,
+    hold,
+)
 from provisioning.services.manual import complete, hand_to
 from provisioning.services.measures import measure_delivery_times
 from provisioning.services.operations import (
@@ -19,16 +27,22 @@ from provisioning.services.operations import (
 from provisioning.services.runs import begin, cancel_run
 
 __all__ = [
+    "CHANGEABLE",
     "MOST_RETRIED",
+    "REMOVABLE",
     "Finding",
     "NotSigned",
     "Retried",
     "abandon_run",
     "begin",
+    "begin_again",
+    "begin_change",
+    "begin_removal",
     "cancel_run",
     "check_signature",
     "complete",
     "hand_to",
+    "hold",
     "measure_delivery_times",
     "resolve_unknown",
     "retry_many",

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models.functions import Now
 
-from core import bell, events, secrets
+from core import events, secrets
 from core.permissions import require
 from core.problems import Conflict
 from core.states import move
 from provisioning.models import Run, Secret, ServiceInstance, Step
-from provisioning.services.runs import make_ready, make_secrets
+from provisioning.services.lifecycle import context_in_force, steps_in_force
+from provisioning.services.runs import start_run
 
 
 def _require_holder(instance: ServiceInstance, permission: str, actor: Any) -> None:
@@ -49,48 +49,28 @@ def rotate(instance: ServiceInstance, *, actor: Any) -> Run:
     Raises Conflict where there is none to change or another change is under way.
     """
     _require_holder(instance, "provisioning.rotate_secret", actor)
-    made_by = [
-        step
-        for step in Step.objects.filter(
-            run__instance=instance,
-            run__kind=Run.Kind.PROVISION,
-            kind=Step.Kind.DO,
-            operation="start",
-            state=Step.State.SUCCEEDED,
-        ).order_by("seq")
-        if settings.CONNECTORS[step.connector]["secrets"]
-    ]
+    with_passwords = set(Secret.objects.filter(instance=instance).values_list("step_id", flat=True))
+    made_by = [step for step in steps_in_force(instance) if step.pk in with_passwords]
     if not made_by:
         raise Conflict("no-credentials", f"{instance.name} has no password.")
     if instance.state == ServiceInstance.State.UPDATING:
         raise Conflict("change-running", "A change is under way. Wait until it is done.", retry_after=2)
     move(instance, ServiceInstance.State.UPDATING, actor=actor, because="new password")
-    context = Run.objects.filter(instance=instance, kind=Run.Kind.PROVISION).values_list("context", flat=True)[0]
-    run = Run.objects.create(instance=instance, kind=Run.Kind.ROTATE, context=context)
     steps = [
         Step(
-            run=run,
-            seq=seq,
             name="Setting a new password",
             connector=step.connector,
+            back_end=step.back_end,
             operation="rotate",
             inputs=step.inputs,
             external_ref=step.external_ref,
             queue=step.queue,
         )
-        for seq, step in enumerate(made_by, start=1)
+        for step in made_by
     ]
-    make_ready(steps[0])
-    Step.objects.bulk_create(steps)
-    make_secrets(instance, steps)
-    events.record_all(
-        [
-            (events.event("run.running", run, actor=actor, kind=run.kind), run),
-            (events.event("step.ready", steps[0], actor=actor, seq=1), steps[0]),
-        ]
-    )
-    bell.ring(steps[0].pk, steps[0].queue)
-    return run
+    begun = start_run(instance, Run.Kind.ROTATE, steps, context=context_in_force(instance), order_ref=None, actor=actor)
+    events.record_all(begun.events)
+    return begun.run
 
 
 def rotate_keys(*, batch: int = 500) -> int:
