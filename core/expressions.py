@@ -98,6 +98,11 @@ def holds(expression: str, facts: Mapping[str, Any]) -> bool:
     return value is True
 
 
+def named(expression: str) -> list[tuple[str, str]]:
+    """List what `expression` names below its variables, such as ("parameters", "size"); not its calls and texts."""
+    return [found.groups() for found in _USE.finditer(_without_texts(expression))]  # type: ignore[misc]
+
+
 def _type_name(declared: Declared) -> str:
     return declared if isinstance(declared, str) else "map"
 

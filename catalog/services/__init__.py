@@ -26,12 +26,13 @@ from catalog.services.curation import (
 from catalog.services.documents import document_of, hash_of, hash_of_text
 from catalog.services.pictures import set_picture
 from catalog.services.quotes import Line, Quote, quote
-from catalog.services.workflows import idempotency_of, secret_names
+from catalog.services.workflows import back_end_of, idempotency_of, later_inputs, queue_of, secret_names
 
 __all__ = [
     "Line",
     "Quote",
     "add_offering",
+    "back_end_of",
     "change_offering",
     "credentials_set",
     "disentitle",
@@ -40,11 +41,13 @@ __all__ = [
     "hash_of",
     "hash_of_text",
     "idempotency_of",
+    "later_inputs",
     "missing",
     "new_draft",
     "opened",
     "pause",
     "publish",
+    "queue_of",
     "quote",
     "remove_part",
     "resume",

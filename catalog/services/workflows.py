@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db.models.expressions import DatabaseDefault
 
 from catalog.models import BackEnd, OfferingVersion, WorkflowStep
 from catalog.services.documents import document_of, entry_of
@@ -47,6 +48,15 @@ def idempotency_of(connector: str, inputs: Mapping[str, Any]) -> str:
     declared = settings.CONNECTORS.get(connector, {"idempotency": "none", "inputs": []})
     said = inputs.get("idempotency") if "idempotency" in declared["inputs"] else None
     return said if said in _REPEATING else str(declared["idempotency"])
+
+
+def later_inputs(connector: str, inputs: Mapping[str, Any], operation: str = "start") -> set[str]:
+    """Name the inputs that are filled in later than for `operation`: those of other operations.
+
+    Who looks before he makes needs to know at once how to look.
+    """
+    looks = operation == "start" and idempotency_of(connector, inputs) == "lookup"
+    return set(LATER_INPUTS - {operation} - ({"describe"} if looks else set()))
 
 
 def queue_of(connector: str) -> str:
@@ -142,15 +152,16 @@ def problems_of(document: Mapping[str, Any], position: int) -> dict[str, str]:
         return {"/inputs": "Inputs must be a JSON object."}
     roots, lacking = roots_for(document, position), may_lack(document, position)
     found = _condition_problem(entry["when"], roots, lacking)
+    later = later_inputs(entry["connector"], entry["inputs"])
     for name, value in entry["inputs"].items():
         at = pointer("/inputs", name)
         if name not in declared["inputs"]:
             found[at] = f"The connector {entry['connector']} takes no input “{name}”."
             continue
-        nameable = roots | ({"outputs": None} if name in LATER_INPUTS else {})
+        nameable = roots | ({"outputs": None} if name in later else {})
         found |= {at + problem.pointer: problem.message for problem in substitution.check(value, nameable)}
         if at not in found:
-            found |= _lacking_values(value, at, entry["when"], {} if name in LATER_INPUTS else lacking)
+            found |= _lacking_values(value, at, entry["when"], {} if name in later else lacking)
     return found | _special_inputs(declared, entry["inputs"])
 
 
@@ -221,6 +232,9 @@ def back_end_problem(entry: Entry, known: Mapping[str, tuple[str, bool]]) -> str
 
 def check_step(step: WorkflowStep) -> None:
     """Judge a step that is about to be saved in its draft. Raises Invalid with a pointer for each thing wrong."""
+    for name in ("back_end", "when"):
+        if isinstance(getattr(step, name), DatabaseDefault):  # a new row that says nothing of it
+            setattr(step, name, "")
     document = document_of(step.version)
     others = [row for row in step.version.workflow_steps.all() if row.pk != step.pk]
     position = sum(_comes_before(row, step) for row in others)

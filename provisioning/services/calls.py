@@ -10,8 +10,6 @@ from provisioning.connectors.base import CALL_SECONDS, BackEnd, Call, Failed, Le
 from provisioning.models import Callback, Run, Secret, Step
 from provisioning.services.results import token_of
 
-# Inputs that say how something else than the step's own operation is done: filled in when that is.
-LATER = {"undo", "update", "describe", "rotate"}
 # What a child process of the queue `long` may take: its task is ended soon after.
 LONGEST_WORK_SECONDS = 3400.0
 LOOKING_SECONDS = 60.0
@@ -117,9 +115,8 @@ def _contexts(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _filled(connector: str, inputs: dict[str, Any], values: dict[str, Any], operation: str) -> dict[str, Any]:
-    # Who looks before he makes needs to know now how to look.
-    looks = {"describe"} if operation == "start" and catalog.idempotency_of(connector, inputs) == "lookup" else set()
-    later = {name: value for name, value in inputs.items() if name in LATER - {operation} - looks}
+    names = catalog.later_inputs(connector, inputs, operation)
+    later = {name: value for name, value in inputs.items() if name in names}
     now = {name: value for name, value in inputs.items() if name not in later}
     try:
         return {**substitution.fill(now, values, paths=settings.CONNECTORS[connector].get("paths", ())), **later}
