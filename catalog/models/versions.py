@@ -258,6 +258,7 @@ class WorkflowStep(models.Model):
     back_end = models.SlugField(
         max_length=60,
         blank=True,
+        default="",
         db_default="",
         db_index=False,
         help_text="Which one, for connectors that reach several; see “Back ends”.",
@@ -270,6 +271,7 @@ class WorkflowStep(models.Model):
         "only where",
         max_length=2000,
         blank=True,
+        default="",
         db_default="",
         help_text="A condition, for example parameters.backup == true. Empty: always.",
     )

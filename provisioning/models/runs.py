@@ -159,7 +159,11 @@ class Step(models.Model):
     operation = models.CharField(max_length=10, default="start")
     inputs = models.JSONField(default=dict)
     when = models.CharField(
-        max_length=2000, blank=True, db_default="", help_text="Done only where this is true; see docs/workflows.md."
+        max_length=2000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Done only where this is true; see docs/workflows.md.",
     )
     on_failure = models.CharField(max_length=4, choices=OnFailure, default=OnFailure.UNDO, db_default="undo")
     state = models.CharField(max_length=20, choices=State, default=State.PENDING)
