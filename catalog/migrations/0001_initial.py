@@ -15,563 +15,217 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-        ("core", "0002_initial"),
+        ('auth', '0012_alter_user_first_name_max_length'),
+        ('core', '0002_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Category",
+            name='Category',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("slug", models.SlugField(unique=True)),
-                ("name", models.CharField(max_length=60)),
-                ("icon", models.SlugField(default="box", help_text="Name of an icon of the site's set.")),
-                (
-                    "color",
-                    models.CharField(
-                        choices=[
-                            ("compute", "Indigo"),
-                            ("data", "Teal"),
-                            ("storage", "Green"),
-                            ("people", "Pink"),
-                            ("network", "Blue"),
-                            ("ai", "Amber"),
-                        ],
-                        default="compute",
-                        max_length=10,
-                    ),
-                ),
-                ("position", models.PositiveSmallIntegerField(default=0)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('slug', models.SlugField(unique=True)),
+                ('name', models.CharField(max_length=60)),
+                ('icon', models.SlugField(default='box', help_text="Name of an icon of the site's set.")),
+                ('color', models.CharField(choices=[('compute', 'Indigo'), ('data', 'Teal'), ('storage', 'Green'), ('people', 'Pink'), ('network', 'Blue'), ('ai', 'Amber')], default='compute', max_length=10)),
+                ('position', models.PositiveSmallIntegerField(default=0)),
             ],
             options={
-                "verbose_name_plural": "categories",
-                "ordering": ["position", "name"],
+                'verbose_name_plural': 'categories',
+                'ordering': ['position', 'name'],
             },
         ),
         migrations.CreateModel(
-            name="Offering",
+            name='Offering',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                (
-                    "slug",
-                    models.CharField(
-                        max_length=50,
-                        unique=True,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "\\A[a-z][a-z0-9-]{1,48}[a-z0-9]\\Z",
-                                "Use 3 to 50 lower-case letters, digits and hyphens.",
-                            )
-                        ],
-                    ),
-                ),
-                (
-                    "icon",
-                    models.SlugField(blank=True, help_text="Name of an icon of the site's set; empty: the category's."),
-                ),
-                ("pre_authorized", models.BooleanField(default=True, editable=False)),
-                ("paused_reason", models.CharField(blank=True, editable=False, max_length=300)),
-                ("retired_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                ("name", models.CharField(editable=False, max_length=80)),
-                ("summary", models.CharField(blank=True, editable=False, max_length=200)),
-                ("from_price", models.DecimalField(decimal_places=6, editable=False, max_digits=16, null=True)),
-                ("from_kind", models.CharField(blank=True, editable=False, max_length=10)),
-                ("currency", models.CharField(blank=True, editable=False, max_length=3)),
-                ("search_text", models.TextField(blank=True, editable=False)),
-                ("search", django.contrib.postgres.search.SearchVectorField(editable=False, null=True)),
-                (
-                    "category",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="offerings", to="catalog.category"
-                    ),
-                ),
-                (
-                    "picture",
-                    models.ForeignKey(
-                        blank=True,
-                        editable=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        to="core.storedfile",
-                    ),
-                ),
-                (
-                    "service_owner",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="owned_offerings",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('slug', models.CharField(max_length=50, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z][a-z0-9-]{1,48}[a-z0-9]\\Z', 'Use 3 to 50 lower-case letters, digits and hyphens.')])),
+                ('icon', models.SlugField(blank=True, help_text="Name of an icon of the site's set; empty: the category's.")),
+                ('pre_authorized', models.BooleanField(default=True, editable=False)),
+                ('paused_reason', models.CharField(blank=True, editable=False, max_length=300)),
+                ('retired_at', models.DateTimeField(editable=False, null=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('name', models.CharField(editable=False, max_length=80)),
+                ('summary', models.CharField(blank=True, editable=False, max_length=200)),
+                ('from_price', models.DecimalField(decimal_places=6, editable=False, max_digits=16, null=True)),
+                ('from_kind', models.CharField(blank=True, editable=False, max_length=10)),
+                ('currency', models.CharField(blank=True, editable=False, max_length=3)),
+                ('search_text', models.TextField(blank=True, editable=False)),
+                ('search', django.contrib.postgres.search.SearchVectorField(editable=False, null=True)),
+                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='offerings', to='catalog.category')),
+                ('picture', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, to='core.storedfile')),
+                ('service_owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='owned_offerings', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "ordering": ["name", "slug"],
-                "permissions": [("order_offering", "May order this offering")],
+                'ordering': ['name', 'slug'],
+                'permissions': [('order_offering', 'May order this offering')],
             },
         ),
         migrations.CreateModel(
-            name="OfferingFigures",
+            name='OfferingFigures',
             fields=[
-                (
-                    "offering",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="figures",
-                        serialize=False,
-                        to="catalog.offering",
-                    ),
-                ),
-                ("usual_seconds", models.FloatField(null=True)),
-                ("p95_seconds", models.FloatField(null=True)),
-                ("delivered", models.PositiveIntegerField(default=0)),
-                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('offering', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='figures', serialize=False, to='catalog.offering')),
+                ('usual_seconds', models.FloatField(null=True)),
+                ('p95_seconds', models.FloatField(null=True)),
+                ('delivered', models.PositiveIntegerField(default=0)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name="OfferingVersion",
+            name='OfferingVersion',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("number", models.PositiveIntegerField(editable=False)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("draft", "Draft"),
-                            ("published", "Published"),
-                            ("superseded", "Superseded"),
-                            ("retired", "Retired"),
-                        ],
-                        default="draft",
-                        editable=False,
-                        max_length=12,
-                    ),
-                ),
-                ("name", models.CharField(max_length=80)),
-                (
-                    "summary",
-                    models.CharField(
-                        blank=True,
-                        help_text="What it is, in words of the people who order it.",
-                        max_length=200,
-                        verbose_name="one line",
-                    ),
-                ),
-                ("description", models.TextField(blank=True, help_text="Markdown.", max_length=20000)),
-                (
-                    "parameters_schema",
-                    core.models.OrderedJSONField(
-                        blank=True,
-                        default=dict,
-                        help_text="JSON Schema, the subset that forms can show.",
-                        verbose_name="order form",
-                    ),
-                ),
-                (
-                    "terms",
-                    models.TextField(
-                        blank=True,
-                        help_text="Markdown. Short and plain: people accept it with each order.",
-                        max_length=20000,
-                        verbose_name="terms of use",
-                    ),
-                ),
-                (
-                    "purposes",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(
-                            choices=[
-                                ("development", "Development"),
-                                ("test", "Test"),
-                                ("production", "Production"),
-                                ("analytics", "Analytics"),
-                                ("office", "Office work"),
-                            ],
-                            max_length=20,
-                        ),
-                        blank=True,
-                        default=list,
-                        size=None,
-                        verbose_name="allowed purposes",
-                    ),
-                ),
-                (
-                    "data_classes",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(
-                            choices=[
-                                ("public", "Public"),
-                                ("internal", "Internal"),
-                                ("confidential", "Confidential"),
-                                ("restricted", "Restricted"),
-                            ],
-                            max_length=20,
-                        ),
-                        blank=True,
-                        default=list,
-                        size=None,
-                        verbose_name="allowed data",
-                    ),
-                ),
-                (
-                    "promised_delivery_seconds",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        help_text="Promised for 95 % of orders.",
-                        null=True,
-                        verbose_name="delivered within (seconds)",
-                    ),
-                ),
-                (
-                    "promised_availability",
-                    models.DecimalField(
-                        blank=True,
-                        decimal_places=3,
-                        max_digits=6,
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(0),
-                            django.core.validators.MaxValueValidator(100),
-                        ],
-                        verbose_name="availability (%)",
-                    ),
-                ),
-                (
-                    "author_ids",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.UUIDField(), default=list, editable=False, size=None
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                ("published_at", models.DateTimeField(editable=False, null=True)),
-                ("retired_at", models.DateTimeField(editable=False, null=True)),
-                ("document", core.models.OrderedJSONField(editable=False, null=True)),
-                ("content_hash", models.CharField(blank=True, editable=False, max_length=64)),
-                ("terms_hash", models.CharField(blank=True, editable=False, max_length=64)),
-                (
-                    "created_by",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "offering",
-                    models.ForeignKey(
-                        editable=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="versions",
-                        to="catalog.offering",
-                    ),
-                ),
-                (
-                    "published_by",
-                    models.ForeignKey(
-                        editable=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('number', models.PositiveIntegerField(editable=False)),
+                ('state', models.CharField(choices=[('draft', 'Draft'), ('published', 'Published'), ('superseded', 'Superseded'), ('retired', 'Retired')], default='draft', editable=False, max_length=12)),
+                ('name', models.CharField(max_length=80)),
+                ('summary', models.CharField(blank=True, help_text='What it is, in words of the people who order it.', max_length=200, verbose_name='one line')),
+                ('description', models.TextField(blank=True, help_text='Markdown.', max_length=20000)),
+                ('parameters_schema', core.models.OrderedJSONField(blank=True, default=dict, help_text='JSON Schema, the subset that forms can show.', verbose_name='order form')),
+                ('terms', models.TextField(blank=True, help_text='Markdown. Short and plain: people accept it with each order.', max_length=20000, verbose_name='terms of use')),
+                ('purposes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('development', 'Development'), ('test', 'Test'), ('production', 'Production'), ('analytics', 'Analytics'), ('office', 'Office work')], max_length=20), blank=True, default=list, size=None, verbose_name='allowed purposes')),
+                ('data_classes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('public', 'Public'), ('internal', 'Internal'), ('confidential', 'Confidential'), ('restricted', 'Restricted')], max_length=20), blank=True, default=list, size=None, verbose_name='allowed data')),
+                ('promised_delivery_seconds', models.PositiveIntegerField(blank=True, help_text='Promised for 95 % of orders.', null=True, verbose_name='delivered within (seconds)')),
+                ('promised_availability', models.DecimalField(blank=True, decimal_places=3, max_digits=6, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)], verbose_name='availability (%)')),
+                ('author_ids', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), default=list, editable=False, size=None)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('published_at', models.DateTimeField(editable=False, null=True)),
+                ('retired_at', models.DateTimeField(editable=False, null=True)),
+                ('document', core.models.OrderedJSONField(editable=False, null=True)),
+                ('content_hash', models.CharField(blank=True, editable=False, max_length=64)),
+                ('terms_hash', models.CharField(blank=True, editable=False, max_length=64)),
+                ('created_by', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('offering', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='catalog.offering')),
+                ('published_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "verbose_name": "version",
-                "ordering": ["offering", "-number"],
+                'verbose_name': 'version',
+                'ordering': ['offering', '-number'],
             },
         ),
         migrations.AddField(
-            model_name="offering",
-            name="current_version",
-            field=models.OneToOneField(
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="current_of",
-                to="catalog.offeringversion",
-            ),
+            model_name='offering',
+            name='current_version',
+            field=models.OneToOneField(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='current_of', to='catalog.offeringversion'),
         ),
         migrations.CreateModel(
-            name="Plan",
+            name='Plan',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                (
-                    "slug",
-                    models.CharField(
-                        max_length=50,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "\\A[a-z0-9][a-z0-9-]{0,48}\\Z", "Use lower-case letters, digits and hyphens."
-                            )
-                        ],
-                    ),
-                ),
-                ("name", models.CharField(max_length=60)),
-                ("description", models.CharField(blank=True, max_length=200)),
-                (
-                    "limits",
-                    models.JSONField(
-                        blank=True, default=dict, help_text='For the workflow, for example {"connection_limit": 20}.'
-                    ),
-                ),
-                ("position", models.PositiveSmallIntegerField(default=0)),
-                ("retired_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "version",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="plans", to="catalog.offeringversion"
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('slug', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9-]{0,48}\\Z', 'Use lower-case letters, digits and hyphens.')])),
+                ('name', models.CharField(max_length=60)),
+                ('description', models.CharField(blank=True, max_length=200)),
+                ('limits', models.JSONField(blank=True, default=dict, help_text='For the workflow, for example {"connection_limit": 20}.')),
+                ('position', models.PositiveSmallIntegerField(default=0)),
+                ('retired_at', models.DateTimeField(editable=False, null=True)),
+                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='plans', to='catalog.offeringversion')),
             ],
             options={
-                "ordering": ["version", "position", "slug"],
+                'ordering': ['version', 'position', 'slug'],
             },
         ),
         migrations.CreateModel(
-            name="Price",
+            name='Price',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[("one_off", "Once"), ("monthly", "A month"), ("per_use", "Per use")], max_length=10
-                    ),
-                ),
-                (
-                    "amount",
-                    models.DecimalField(
-                        decimal_places=6, max_digits=16, validators=[django.core.validators.MinValueValidator(0)]
-                    ),
-                ),
-                ("currency", models.CharField(default="USD", max_length=3)),
-                (
-                    "unit",
-                    models.CharField(
-                        blank=True, help_text="For prices per use: what is counted, for example GiB.", max_length=40
-                    ),
-                ),
-                (
-                    "plan",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="prices", to="catalog.plan"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('one_off', 'Once'), ('monthly', 'A month'), ('per_use', 'Per use')], max_length=10)),
+                ('amount', models.DecimalField(decimal_places=6, max_digits=16, validators=[django.core.validators.MinValueValidator(0)])),
+                ('currency', models.CharField(default='USD', max_length=3)),
+                ('unit', models.CharField(blank=True, help_text='For prices per use: what is counted, for example GiB.', max_length=40)),
+                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prices', to='catalog.plan')),
             ],
             options={
-                "ordering": ["plan", "kind", "unit"],
+                'ordering': ['plan', 'kind', 'unit'],
             },
         ),
         migrations.CreateModel(
-            name="WorkflowStep",
+            name='WorkflowStep',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.PositiveSmallIntegerField(default=0)),
-                (
-                    "name",
-                    models.CharField(
-                        help_text="As the person who ordered reads it: “Creating the database”.", max_length=80
-                    ),
-                ),
-                ("connector", models.CharField(max_length=40)),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("start", "Do it"), ("describe", "Check that it works")],
-                        default="start",
-                        max_length=10,
-                    ),
-                ),
-                ("inputs", models.JSONField(blank=True, default=dict)),
-                (
-                    "timeout_seconds",
-                    models.PositiveIntegerField(
-                        default=600,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(7776000),
-                        ],
-                    ),
-                ),
-                (
-                    "max_attempts",
-                    models.PositiveSmallIntegerField(
-                        default=5,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(50),
-                        ],
-                    ),
-                ),
-                (
-                    "version",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="workflow_steps",
-                        to="catalog.offeringversion",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveSmallIntegerField(default=0)),
+                ('name', models.CharField(help_text='As the person who ordered reads it: “Creating the database”.', max_length=80)),
+                ('connector', models.CharField(max_length=40)),
+                ('operation', models.CharField(choices=[('start', 'Do it'), ('describe', 'Check that it works')], default='start', max_length=10)),
+                ('inputs', models.JSONField(blank=True, default=dict)),
+                ('timeout_seconds', models.PositiveIntegerField(default=600, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(7776000)])),
+                ('max_attempts', models.PositiveSmallIntegerField(default=5, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(50)])),
+                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='workflow_steps', to='catalog.offeringversion')),
             ],
             options={
-                "ordering": ["version", "position", "id"],
+                'ordering': ['version', 'position', 'id'],
             },
         ),
         migrations.CreateModel(
-            name="OfferingGroupObjectPermission",
+            name='OfferingGroupObjectPermission',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "content_object",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="catalog.offering"),
-                ),
-                ("group", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="auth.group")),
-                ("permission", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="auth.permission")),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('content_object', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='catalog.offering')),
+                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='auth.group')),
+                ('permission', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='auth.permission')),
             ],
             options={
-                "abstract": False,
-                "unique_together": {("group", "permission", "content_object")},
+                'abstract': False,
+                'unique_together': {('group', 'permission', 'content_object')},
             },
         ),
         migrations.AddConstraint(
-            model_name="offeringversion",
-            constraint=models.UniqueConstraint(fields=("offering", "number"), name="version_numbers"),
+            model_name='offeringversion',
+            constraint=models.UniqueConstraint(fields=('offering', 'number'), name='version_numbers'),
         ),
         migrations.AddConstraint(
-            model_name="offeringversion",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "draft")), fields=("offering",), name="one_draft_an_offering"
-            ),
+            model_name='offeringversion',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'draft')), fields=('offering',), name='one_draft_an_offering'),
         ),
         migrations.AddConstraint(
-            model_name="offeringversion",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "published")), fields=("offering",), name="one_published_an_offering"
-            ),
+            model_name='offeringversion',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'published')), fields=('offering',), name='one_published_an_offering'),
         ),
         migrations.AddConstraint(
-            model_name="offeringversion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("published_by__isnull", True),
-                    models.Q(("published_by", models.F("created_by")), _negated=True),
-                    _connector="OR",
-                ),
-                name="author_is_not_publisher",
-            ),
+            model_name='offeringversion',
+            constraint=models.CheckConstraint(condition=models.Q(('published_by__isnull', True), models.Q(('published_by', models.F('created_by')), _negated=True), _connector='OR'), name='author_is_not_publisher'),
         ),
         migrations.AddConstraint(
-            model_name="offeringversion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state", "draft"),
-                    models.Q(("document__isnull", False), models.Q(("content_hash", ""), _negated=True)),
-                    _connector="OR",
-                ),
-                name="published_has_its_document",
-            ),
+            model_name='offeringversion',
+            constraint=models.CheckConstraint(condition=models.Q(('state', 'draft'), models.Q(('document__isnull', False), models.Q(('content_hash', ''), _negated=True)), _connector='OR'), name='published_has_its_document'),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name="offeringversion",
-            trigger=pgtrigger.compiler.Trigger(
-                name="published_is_frozen",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition="WHEN (OLD.state <> 'draft')",
-                    func="\n        IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'a published version is frozen'; END IF;\n        IF to_jsonb(NEW) - 'state' - 'retired_at' <> to_jsonb(OLD) - 'state' - 'retired_at' OR NEW.state = 'draft' THEN\n            RAISE EXCEPTION 'a published version is frozen';\n        END IF;\n        RETURN NEW;\n    ",
-                    hash="ec5f1502785e940db8164d3cf1c09ac5f4df53d3",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_published_is_frozen_dc441",
-                    table="catalog_offeringversion",
-                    when="BEFORE",
-                ),
-            ),
+            model_name='offeringversion',
+            trigger=pgtrigger.compiler.Trigger(name='published_is_frozen', sql=pgtrigger.compiler.UpsertTriggerSql(condition="WHEN (OLD.state <> 'draft')", func="\n        IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'a published version is frozen'; END IF;\n        IF to_jsonb(NEW) - 'state' - 'retired_at' <> to_jsonb(OLD) - 'state' - 'retired_at' OR NEW.state = 'draft' THEN\n            RAISE EXCEPTION 'a published version is frozen';\n        END IF;\n        RETURN NEW;\n    ", hash='ec5f1502785e940db8164d3cf1c09ac5f4df53d3', operation='UPDATE OR DELETE', pgid='pgtrigger_published_is_frozen_dc441', table='catalog_offeringversion', when='BEFORE')),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name="offeringversion",
-            trigger=pgtrigger.compiler.Trigger(
-                name="no_author_publishes",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition="WHEN (NEW.published_by_id IS NOT NULL)",
-                    func="\n        IF NEW.published_by_id = ANY(NEW.author_ids) THEN\n            RAISE EXCEPTION 'who wrote a version cannot publish it';\n        END IF;\n        RETURN NEW;\n    ",
-                    hash="8fd9e6a071bd67eb544d3dfcff1485aaec8bd6ec",
-                    operation="INSERT OR UPDATE",
-                    pgid="pgtrigger_no_author_publishes_7b26b",
-                    table="catalog_offeringversion",
-                    when="BEFORE",
-                ),
-            ),
+            model_name='offeringversion',
+            trigger=pgtrigger.compiler.Trigger(name='no_author_publishes', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW.published_by_id IS NOT NULL)', func="\n        IF NEW.published_by_id = ANY(NEW.author_ids) THEN\n            RAISE EXCEPTION 'who wrote a version cannot publish it';\n        END IF;\n        RETURN NEW;\n    ", hash='8fd9e6a071bd67eb544d3dfcff1485aaec8bd6ec', operation='INSERT OR UPDATE', pgid='pgtrigger_no_author_publishes_7b26b', table='catalog_offeringversion', when='BEFORE')),
         ),
         migrations.AddIndex(
-            model_name="offering",
-            index=django.contrib.postgres.indexes.GinIndex(fields=["search"], name="offering_search"),
+            model_name='offering',
+            index=django.contrib.postgres.indexes.GinIndex(fields=['search'], name='offering_search'),
         ),
         migrations.AddConstraint(
-            model_name="plan",
-            constraint=models.UniqueConstraint(fields=("version", "slug"), name="plan_slugs"),
+            model_name='plan',
+            constraint=models.UniqueConstraint(fields=('version', 'slug'), name='plan_slugs'),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name="plan",
-            trigger=pgtrigger.compiler.Trigger(
-                name="frozen_with_version",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    declare="DECLARE changed RECORD;",
-                    func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = changed.version_id)\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW) - 'retired_at' = to_jsonb(OLD) - 'retired_at') THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ",
-                    hash="72ac6c2af9a699c8d71e16cf9e866945a184b768",
-                    operation="INSERT OR UPDATE OR DELETE",
-                    pgid="pgtrigger_frozen_with_version_d795b",
-                    table="catalog_plan",
-                    when="BEFORE",
-                ),
-            ),
+            model_name='plan',
+            trigger=pgtrigger.compiler.Trigger(name='frozen_with_version', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE changed RECORD;', func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = changed.version_id)\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW) - 'retired_at' = to_jsonb(OLD) - 'retired_at') THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ", hash='72ac6c2af9a699c8d71e16cf9e866945a184b768', operation='INSERT OR UPDATE OR DELETE', pgid='pgtrigger_frozen_with_version_d795b', table='catalog_plan', when='BEFORE')),
         ),
         migrations.AddConstraint(
-            model_name="price",
-            constraint=models.UniqueConstraint(fields=("plan", "kind", "unit"), name="one_price_a_kind"),
+            model_name='price',
+            constraint=models.UniqueConstraint(fields=('plan', 'kind', 'unit'), name='one_price_a_kind'),
         ),
         migrations.AddConstraint(
-            model_name="price",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="price_is_not_negative"),
+            model_name='price',
+            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='price_is_not_negative'),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name="price",
-            trigger=pgtrigger.compiler.Trigger(
-                name="frozen_with_version",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    declare="DECLARE changed RECORD;",
-                    func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = (SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id))\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW)  = to_jsonb(OLD) ) THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ",
-                    hash="a7647da75b0b8cb6faea00e7e0f82911ae6e990c",
-                    operation="INSERT OR UPDATE OR DELETE",
-                    pgid="pgtrigger_frozen_with_version_0a130",
-                    table="catalog_price",
-                    when="BEFORE",
-                ),
-            ),
+            model_name='price',
+            trigger=pgtrigger.compiler.Trigger(name='frozen_with_version', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE changed RECORD;', func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = (SELECT p.version_id FROM catalog_plan p WHERE p.id = changed.plan_id))\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW)  = to_jsonb(OLD) ) THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ", hash='a7647da75b0b8cb6faea00e7e0f82911ae6e990c', operation='INSERT OR UPDATE OR DELETE', pgid='pgtrigger_frozen_with_version_0a130', table='catalog_price', when='BEFORE')),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name="workflowstep",
-            trigger=pgtrigger.compiler.Trigger(
-                name="frozen_with_version",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    declare="DECLARE changed RECORD;",
-                    func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = changed.version_id)\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW)  = to_jsonb(OLD) ) THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ",
-                    hash="e95d24f918a07cebe0281cfc1e23f927cd8753f5",
-                    operation="INSERT OR UPDATE OR DELETE",
-                    pgid="pgtrigger_frozen_with_version_7249b",
-                    table="catalog_workflowstep",
-                    when="BEFORE",
-                ),
-            ),
+            model_name='workflowstep',
+            trigger=pgtrigger.compiler.Trigger(name='frozen_with_version', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE changed RECORD;', func="\n            changed := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;\n            IF EXISTS (SELECT 1 FROM catalog_offeringversion v WHERE v.state <> 'draft' AND v.id = changed.version_id)\n               AND NOT (TG_OP = 'UPDATE' AND to_jsonb(NEW)  = to_jsonb(OLD) ) THEN\n                RAISE EXCEPTION 'a published version is frozen';\n            END IF;\n            RETURN changed;\n        ", hash='e95d24f918a07cebe0281cfc1e23f927cd8753f5', operation='INSERT OR UPDATE OR DELETE', pgid='pgtrigger_frozen_with_version_7249b', table='catalog_workflowstep', when='BEFORE')),
         ),
     ]

@@ -7,112 +7,54 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("catalog", "0001_initial"),
+        ('catalog', '0001_initial'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="BackEnd",
+            name='BackEnd',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                (
-                    "slug",
-                    models.CharField(
-                        help_text="How workflows name it.",
-                        max_length=60,
-                        unique=True,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "\\A[a-z0-9][a-z0-9-]{0,58}\\Z", "Use lower-case letters, digits and hyphens."
-                            )
-                        ],
-                    ),
-                ),
-                ("name", models.CharField(max_length=80)),
-                ("connector", models.CharField(max_length=40)),
-                (
-                    "address",
-                    models.CharField(blank=True, help_text="For example https://broker.example:8443/.", max_length=500),
-                ),
-                (
-                    "config",
-                    models.JSONField(
-                        blank=True, default=dict, help_text="What the connector needs besides; no secrets."
-                    ),
-                ),
-                ("credentials", models.BinaryField(null=True)),
-                (
-                    "limit",
-                    models.PositiveSmallIntegerField(
-                        blank=True,
-                        help_text="Empty: as many as there are places.",
-                        null=True,
-                        verbose_name="calls at a time",
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True, verbose_name="in use")),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('slug', models.CharField(help_text='How workflows name it.', max_length=60, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9-]{0,58}\\Z', 'Use lower-case letters, digits and hyphens.')])),
+                ('name', models.CharField(max_length=80)),
+                ('connector', models.CharField(max_length=40)),
+                ('address', models.CharField(blank=True, help_text='For example https://broker.example:8443/.', max_length=500)),
+                ('config', models.JSONField(blank=True, default=dict, help_text='What the connector needs besides; no secrets.')),
+                ('credentials', models.BinaryField(null=True)),
+                ('limit', models.PositiveSmallIntegerField(blank=True, help_text='Empty: as many as there are places.', null=True, verbose_name='calls at a time')),
+                ('is_active', models.BooleanField(default=True, verbose_name='in use')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
-                "verbose_name": "back end",
-                "ordering": ["slug"],
+                'verbose_name': 'back end',
+                'ordering': ['slug'],
             },
         ),
         migrations.AddField(
-            model_name="workflowstep",
-            name="back_end",
-            field=models.SlugField(
-                blank=True,
-                db_default="",
-                db_index=False,
-                help_text="Which one, for connectors that reach several; see “Back ends”.",
-                max_length=60,
-            ),
+            model_name='workflowstep',
+            name='back_end',
+            field=models.SlugField(blank=True, db_default='', default='', db_index=False, help_text='Which one, for connectors that reach several; see “Back ends”.', max_length=60),
         ),
         migrations.AddField(
-            model_name="workflowstep",
-            name="on_failure",
-            field=models.CharField(
-                choices=[("undo", "Undo what was done"), ("wait", "Keep it and wait for an operator")],
-                db_default="undo",
-                default="undo",
-                max_length=4,
-                verbose_name="when it fails for good",
-            ),
+            model_name='workflowstep',
+            name='on_failure',
+            field=models.CharField(choices=[('undo', 'Undo what was done'), ('wait', 'Keep it and wait for an operator')], db_default='undo', default='undo', max_length=4, verbose_name='when it fails for good'),
         ),
         migrations.AddField(
-            model_name="workflowstep",
-            name="when",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                help_text="A condition, for example parameters.backup == true. Empty: always.",
-                max_length=2000,
-                verbose_name="only where",
-            ),
+            model_name='workflowstep',
+            name='when',
+            field=models.CharField(blank=True, db_default='', default='', help_text='A condition, for example parameters.backup == true. Empty: always.', max_length=2000, verbose_name='only where'),
         ),
         migrations.AlterField(
-            model_name="workflowstep",
-            name="inputs",
-            field=models.JSONField(
-                blank=True, default=dict, help_text="May take values of the order: ${parameters.size}, ${outputs.host}."
-            ),
+            model_name='workflowstep',
+            name='inputs',
+            field=models.JSONField(blank=True, default=dict, help_text='May take values of the order: ${parameters.size}, ${outputs.host}.'),
         ),
         migrations.AlterField(
-            model_name="workflowstep",
-            name="operation",
-            field=models.CharField(
-                choices=[
-                    ("start", "Do it"),
-                    ("describe", "Check that it works"),
-                    ("preview", "Say what would be done"),
-                ],
-                default="start",
-                max_length=10,
-            ),
+            model_name='workflowstep',
+            name='operation',
+            field=models.CharField(choices=[('start', 'Do it'), ('describe', 'Check that it works'), ('preview', 'Say what would be done')], default='start', max_length=10),
         ),
     ]

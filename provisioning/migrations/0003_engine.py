@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="run",
             name="trace_id",
-            field=models.CharField(default="", db_default="", default=core.tracing.new_trace_id, max_length=32),
+            field=models.CharField(db_default="", default=core.tracing.new_trace_id, max_length=32),
         ),
         migrations.AddField(
             model_name="serviceinstance",
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="step",
             name="back_end",
-            field=models.CharField(default="", db_default="", default="", max_length=60),
+            field=models.CharField(db_default="", default="", max_length=60),
         ),
         migrations.AddField(
             model_name="step",
@@ -115,8 +115,8 @@ class Migration(migrations.Migration):
             name="when",
             field=models.CharField(
                 blank=True,
-                default="",
                 db_default="",
+                default="",
                 help_text="Done only where this is true; see docs/workflows.md.",
                 max_length=2000,
             ),
