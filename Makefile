@@ -3,6 +3,10 @@ VENV ?= .venv
 # How many processes run the tests, each whole files: tests of one file may share a running demo.
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# How many rounds of chaos, what is drawn in them, and the number of the first.
+ROUNDS ?= 20
+SEED ?= 1
+FROM ?= 1
 PYTHON := $(VENV)/bin/python
 # What `check --deploy` sees: a site as it would stand in production.
 PRODUCTION := env DEBUG=off PUBLIC_URL=https://greenlane.example ALLOWED_HOSTS=greenlane.example \
@@ -12,7 +16,7 @@ PRODUCTION := env DEBUG=off PUBLIC_URL=https://greenlane.example ALLOWED_HOSTS=g
 	DATABASE_OWNER_URL=postgresql://greenlane_owner@127.0.0.1:1/greenlane
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser lint format bench reset prepare prepare-dev
+.PHONY: help demo test test-browser lint format bench chaos reset prepare prepare-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +44,9 @@ format: prepare-dev ## Bring the code into shape
 
 bench: prepare-dev ## Measure; figures are printed
 	@exec $(PYTHON) -m benchmarks
+
+chaos: prepare-dev ## Kill, freeze and mislead all that an order needs, then count; ROUNDS=20 SEED=1
+	@exec $(PYTHON) -m chaos --rounds $(ROUNDS) --seed $(SEED) --from $(FROM)
 
 reset: ## Stop the demo and remove its data
 	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m config.embedded reset; else exec python3 -m config.embedded reset; fi

@@ -24,6 +24,7 @@ from provisioning.services.runs import ClockTimestamp
 ORDER_SECONDS = 7.0
 MISCHIEF_SECONDS = 9.0
 ACTIONS = (4, 7)
+CALM_EVERY, DEATHS = 5, ("worker_killed", "place_killed")
 # How long all may take to end once nothing goes wrong any more.
 QUIET_SECONDS = 60.0
 # After so long what only waits for its back-off is made due: a round shall not last minutes.
@@ -63,7 +64,7 @@ class Campaign:
         self.site.chance = chance
         began, label = time.monotonic(), f"r{number}"
         wanted = plan_orders(chance, orders, label, ORDER_SECONDS)
-        names = list(allowed) if every else draw(chance, chance.randint(*ACTIONS), allowed)
+        names = list(allowed) if every else self._drawn(chance, number, allowed)
         watch = Watch(self.database_url, self.site.client)
         mischief = Mischief(self.site, self.register, watch, chance)
         mischief.plan(names, MISCHIEF_SECONDS)
@@ -85,6 +86,13 @@ class Campaign:
         result.violations += self._questions(round_)
         result.seconds = time.monotonic() - began
         return result
+
+    def _drawn(self, chance: random.Random, number: int, allowed: list[str]) -> list[str]:
+        """Draw what happens; in every fifth round a single death, so that its recovery is measured alone."""
+        deaths = [name for name in DEATHS if name in allowed]
+        if deaths and number % CALM_EVERY == 0:
+            return [chance.choice(deaths)]
+        return draw(chance, chance.randint(*ACTIONS), allowed)
 
     def _go_wrong(self, mischief: Mischief, traffic: Traffic, watch: Watch) -> None:
         """Do mischief while people order, until both are over."""
