@@ -1,6 +1,5 @@
 """One run for operators: where it stands and why, every attempt, the log, and what may be done."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,13 +23,14 @@ from provisioning.forms import FindingForm, ReasonForm, known_outputs
 from provisioning.models import Run, Step, StepAttempt, StepLine
 from provisioning.services.operations import SKIPPABLE
 from provisioning.services.runs import was_canceled
-from provisioning.services.watching import Standing, standings, steps_in_hand
+from provisioning.services.shown import attempts_of, rows_of, seen_runs, steps_of
+from provisioning.services.watching import Standing, standings
 from provisioning.services.why import why_step
-from provisioning.views.runs import digest, row_of, seen_runs
+from provisioning.views.runs import digest
 
 PAGE = "provisioning/run_detail.html"
 INVALID = 422
-MOST_LINES, MOST_ATTEMPTS, SHOWN_ATTEMPTS = 2000, 500, 10
+MOST_LINES, SHOWN_ATTEMPTS = 2000, 10
 POLL_SECONDS = 2
 CSS = {
     Step.State.PENDING: "wait",
@@ -60,7 +60,7 @@ class Line:
     why: str
     seconds: float | None
     attempts: list[tuple[StepAttempt, float | None]]
-    earlier: int
+    has_earlier: bool
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def _context(
 ) -> dict[str, Any]:
     """Give all that the page of a run says, in a constant number of queries; of the log what is after `known_line`."""
     person, known = request.user, standings()
-    row = row_of(run, steps_in_hand([run]).get(run.pk), known)
-    steps = list(run.steps.select_related("task").order_by("-kind", "generation", "seq"))
-    lines = _timeline(steps, known, run.now)
+    row, steps = rows_of([run], known)[0], steps_of(run)
+    lines = _timeline(run, steps, known)
     only = _step_asked_for(request, steps)
     log = _log(run, only, known_line)
     offers = _offers(run, row.step, known, person, refused)
@@ -148,18 +147,16 @@ def _context(
     }
 
 
-def _timeline(steps: list[Step], known: dict[str, Standing], now: datetime) -> list[Line]:
-    attempts: dict[Any, list[StepAttempt]] = defaultdict(list)
-    for attempt in StepAttempt.objects.filter(step__in=steps).order_by("-id")[:MOST_ATTEMPTS]:
-        attempts[attempt.step_id].append(attempt)
+def _timeline(run: Any, steps: list[Step], known: dict[str, Standing]) -> list[Line]:
+    attempts = attempts_of(run, SHOWN_ATTEMPTS + 1)
     return [
         Line(
             step,
             CSS[Step.State(step.state)],
-            why_step(step, known.get(step.back_end), now),
+            why_step(step, known.get(step.back_end), run.now),
             _took(step) if step.state in OVER else None,
-            [(attempt, _took(attempt)) for attempt in attempts[step.pk][:SHOWN_ATTEMPTS][::-1]],
-            len(attempts[step.pk][SHOWN_ATTEMPTS:]),
+            [(attempt, _took(attempt)) for attempt in attempts[step.pk][-SHOWN_ATTEMPTS:]],
+            len(attempts[step.pk]) > SHOWN_ATTEMPTS,
         )
         for step in steps
     ]

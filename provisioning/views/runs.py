@@ -1,8 +1,6 @@
 """The operators' lists: runs by what stands with them, and what should be gone from a back end and is not yet."""
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -20,9 +18,10 @@ from core.pages import AFTER, BEFORE, page_of
 from core.permissions import require
 from core.views import SEE_OTHER, post_only
 from provisioning.models import Run, RunQuerySet, Step
-from provisioning.services.runs import ClockTimestamp, was_canceled
-from provisioning.services.watching import MAX_TEXT, TABS, Standing, Wanted, matching, standings, steps_in_hand
-from provisioning.services.why import next_try, why, why_step
+from provisioning.services.runs import ClockTimestamp
+from provisioning.services.shown import NEEDS_OPERATOR, rows_of, seen_runs
+from provisioning.services.watching import MAX_TEXT, TABS, Wanted, matching, standings
+from provisioning.services.why import next_try, why_step
 
 LIST = "provisioning/run_list.html"
 PAGE_SIZE = 50
@@ -32,58 +31,6 @@ MOST_OFFERINGS = 500
 MOST_REFUSALS = 5
 # How often the page asks, in seconds: where work goes on, and where it is over.
 PACE = {"operator": 3, "running": 3, "undoing": 3, "failed": 15, "done": 15}
-# Long texts that no row shows.
-HEAVY = [f"instance__plan__version__{name}" for name in ("document", "parameters_schema", "terms", "description")] + [
-    "instance__parameters",
-    "instance__outputs",
-]
-FILTERS = ("tab", "back_end", "offering", "q")
-NEEDED = {Step.State.OUTCOME_UNKNOWN, Step.State.FAILED, Step.State.COMPENSATION_FAILED}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the list: a run, the step at which it stands, and why."""
-
-    run: Run
-    step: Step | None
-    tone: str
-    label: str
-    why: str
-    next_at: datetime | None
-
-
-def seen_runs(person: Any) -> RunQuerySet:
-    """Give the runs that `person` may look at, each with what a page says of it and the database's time as `now`."""
-    runs = Run.objects.visible_to(person).annotate(now=ClockTimestamp())
-    return runs.select_related("instance__plan__version__offering", "instance__owner").defer(*HEAVY)
-
-
-def row_of(run: Any, step: Step | None, known: dict[str, Standing]) -> Row:
-    """Put a run of `seen_runs` into words; `step` is the one at which it stands."""
-    standing = known.get(step.back_end) if step else None
-    tone, label = tone_of(run, step)
-    return Row(run, step, tone, label, why(run, step, standing, run.now), next_try(step, standing))
-
-
-def tone_of(run: Run, step: Step | None) -> tuple[str, str]:
-    """Give the tone and the word for how `run` stands."""
-    if run.state == Run.State.COMPENSATED and was_canceled(run):
-        return "", "Canceled"
-    if step is not None and run.state in Run.OPEN:
-        if step.state in NEEDED:
-            return "bad", "Needs an operator"
-        if step.state == Step.State.WAITING_FOR_PERSON:
-            return "warn", "Waits for a person"
-    tones = {
-        Run.State.RUNNING: "info",
-        Run.State.COMPENSATING: "warn",
-        Run.State.SUCCEEDED: "ok",
-        Run.State.COMPENSATED: "bad",
-        Run.State.COMPENSATION_FAILED: "bad",
-        Run.State.ABANDONED: "",
-    }
-    return tones[Run.State(run.state)], run.get_state_display()
 
 
 def wanted_of(sent: QueryDict, tab: str) -> Wanted:
@@ -132,8 +79,8 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         tab = next((name for name in ("operator", "running", "undoing") if counts[name]), "running")
     wanted = wanted_of(request.GET, tab)
     page = page_of(matching(seen_runs(request.user), wanted), request, ("-created_at", "-id"), PAGE_SIZE)
-    known, steps = standings(), steps_in_hand(page.rows)
-    rows = [row_of(run, steps.get(run.pk), known) for run in page.rows]
+    known = standings()
+    rows = rows_of(page.rows, known)
     filters = {name: value for name, value in _filters(wanted).items() if value}
     seen = digest([counts, [(row.run.pk, row.tone, row.label, row.why) for row in rows]])
     place = {name: request.GET[name] for name in (AFTER, BEFORE) if name in request.GET}
@@ -226,7 +173,7 @@ def orphan_list(request: HttpRequest) -> HttpResponse:
             "why": why_step(step, known.get(step.back_end), step.now),
             "next_at": next_try(step, known.get(step.back_end)),
             "age": (step.now - step.created_at).total_seconds(),
-            "needs_operator": step.state in NEEDED,
+            "needs_operator": step.state in NEEDS_OPERATOR,
         }
         for step in page.rows
     ]

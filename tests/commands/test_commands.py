@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
@@ -19,9 +18,7 @@ import orders.services as orders
 from accounts.models import ApiToken
 from core import secrets
 from core.models import Event
-from core.states import move
-from orders.models import Order
-from provisioning.models import Run, Secret, Step
+from provisioning.models import Secret
 from tests.factories import published_offering
 
 COMMANDS = ["seed_demo", "create_token", "verify_audit", "rotate_keys", "runs", "docs_states"]
@@ -172,91 +169,3 @@ class TestRotateKeys:
         settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
         with pytest.raises(CommandError, match="ENCRYPTION_KEYS"):
             say("rotate_keys")
-
-
-@pytest.fixture
-def stuck_run(database_order):
-    """A run whose undoing has failed for good."""
-    run = Run.objects.get()
-    undoing = Step.objects.create(
-        run=run,
-        kind=Step.Kind.COMPENSATE,
-        seq=1,
-        name="Undoing",
-        connector="postgresql",
-        operation="undo",
-        undoes=run.steps.get(),
-        state=Step.State.COMPENSATION_FAILED,
-    )
-    Step.objects.create(
-        run=run,
-        kind=Step.Kind.COMPENSATE,
-        seq=2,
-        name="Undoing more",
-        connector="postgresql",
-        operation="undo",
-        undoes=undoing.undoes,
-    )
-    run.steps.filter(kind=Step.Kind.DO).update(state=Step.State.FAILED, next_run_at=None)
-    move(run, Run.State.COMPENSATING)
-    move(run, Run.State.COMPENSATION_FAILED, values={"reason": "The server is gone."})
-    return run
-
-
-class TestRuns:
-    def test_list_shows_runs_and_filters_by_state(self, stuck_run):
-        assert str(stuck_run.pk) in say("runs", "list")
-        assert "The server is gone." in say("runs", "list", "--state", "compensation_failed")
-        assert str(stuck_run.pk) not in say("runs", "list", "--state", "running")
-
-    def test_retry_gives_the_undoing_to_the_workers_again(self, stuck_run):
-        say("runs", "retry", str(stuck_run.pk), "--user", "curator")
-        stuck_run.refresh_from_db()
-        assert stuck_run.state == "compensating"
-        assert stuck_run.steps.get(kind="compensate", seq=1).state == "ready"
-
-    def test_abandon_ends_the_run_with_its_reason_and_its_service_as_failed(self, stuck_run):
-        say("runs", "abandon", str(stuck_run.pk), "--user", "curator", "--reason", "Removed by hand.")
-        stuck_run.refresh_from_db()
-        assert (stuck_run.state, stuck_run.reason) == ("abandoned", "Removed by hand.")
-        assert stuck_run.instance.state == "failed"
-        assert stuck_run.steps.get(kind="compensate", seq=2).state == "canceled"
-        assert Order.objects.get().state == "failed"
-        event = Event.objects.get(name="run.abandoned")
-        assert (event.actor, event.facts["reason"]) == ("Tom Lund", "Removed by hand.")
-
-    def test_the_name_is_free_again_after_abandoning(self, stuck_run, org):
-        say("runs", "abandon", str(stuck_run.pk), "--user", "curator", "--reason", "Removed by hand.")
-        order = Order.objects.get()
-        wanted = orders.Wanted(
-            plan="database/small",
-            name="campaign-db",
-            cost_center="4100",
-            terms_hash=order.plan.version.terms_hash,
-            purpose="test",
-            data_classification="internal",
-        )
-        assert orders.place(wanted, actor=org.business).order.state == "fulfilling"
-
-    @pytest.mark.parametrize(
-        ("verb", "changes", "sentence"),
-        [
-            ("retry", {"--user": "business"}, "may not"),
-            ("retry", {"--user": "nobody"}, "no person"),
-            ("abandon", {"--user": "business", "--reason": "x"}, "may not"),
-            ("abandon", {"--user": "curator", "--reason": "  "}, "reason"),
-        ],
-    )
-    def test_who_may_not_or_says_no_reason_is_refused(self, stuck_run, verb, changes, sentence):
-        with pytest.raises(CommandError, match=sentence):
-            say("runs", verb, str(stuck_run.pk), *(f"{name}={value}" for name, value in changes.items()))
-
-    @pytest.mark.parametrize("verb", ["retry", "abandon"])
-    def test_a_run_that_is_not_stuck_is_left_alone(self, database_order, verb):
-        reason = ["--reason", "x"] if verb == "abandon" else []
-        with pytest.raises(CommandError, match="undoing failed"):
-            say("runs", verb, str(Run.objects.get().pk), "--user", "curator", *reason)
-
-    def test_an_unknown_run_is_said(self, org):
-        with pytest.raises(CommandError, match="There is no run"):
-            say("runs", "retry", str(uuid4()), "--user", "curator")
