@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from core import secrets
-from provisioning.connectors import calling, osb_client, osb_mitigation
+from provisioning.connectors import calling, osb_bodies, osb_client, osb_mitigation
 from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Working
 from provisioning.connectors.osb_client import Reply
 from provisioning.connectors.osb_mitigation import BIND, DEPROVISION, PROVISION, UNBIND, UPDATE
 
-OK, GONE, NOT_FOUND, ACCEPTED = 200, 410, 404, 202
+OK, GONE, NOT_FOUND, ACCEPTED, FAULTS = 200, 410, 404, 202, 500
 # A deletion that the broker began and could not end is asked for again so often, then an operator looks.
 DELETE_AGAIN, LONGEST_PAUSE = 20, 300.0
 STATES = ("in progress", "succeeded", "failed")
@@ -45,6 +45,8 @@ class State:
     # When the polling began, in seconds since the step did.
     since: float = 0.0
     tries: int = 0
+    # While a change is under way: the phase before it, which is the one after it too.
+    kept: str = ""
 
     def write(self) -> str:
         """Give it as external_ref: JSON without what is empty."""
@@ -66,9 +68,14 @@ class OpenServiceBroker(Connector):
 
     def start(self, call: Call) -> Answer:
         """Ask for the instance. Asked again after a lost worker, the broker finds it by its id."""
-        body = {**_ids(call), **_about(call), "parameters": _parameters(call), **_maintenance(call.inputs)}
+        body = {
+            **osb_bodies.ids(call),
+            **osb_bodies.about(call),
+            "parameters": osb_bodies.parameters_of(call),
+            **osb_bodies.maintenance(call.inputs),
+        }
         reply = osb_client.change(call, PROVISION, "PUT", body=body)
-        state = State(dashboard_url=_url_in(call, reply), plan=_ids(call)["plan_id"])
+        state = State(dashboard_url=_url_in(call, reply), plan=osb_bodies.ids(call)["plan_id"])
         return _begun(call, state, PROVISION, reply)
 
     def last_operation(self, call: Call) -> Answer:
@@ -83,14 +90,14 @@ class OpenServiceBroker(Connector):
     def undo(self, call: Call) -> Answer:
         """Delete the binding if there may be one, then the instance, each until it is gone."""
         state = State.read(call.external_ref)
-        fresh = State(dashboard_url=state.dashboard_url, plan=_ids(call)["plan_id"])
-        return _unbind(call, fresh) if _may_be_bound(call, state) else _deprovision(call, fresh)
+        fresh = State(dashboard_url=state.dashboard_url, plan=osb_bodies.ids(call)["plan_id"])
+        return _unbind(call, fresh) if _may_be_bound(call) else _deprovision(call, fresh)
 
     def describe(self, call: Call) -> Answer:
         """Fetch the instance, where the broker can tell (`instances_retrievable` in its catalog)."""
         if call.inputs.get("instances_retrievable") is not True:
             raise Failed("This service's broker cannot tell whether it is there (instances_retrievable).")
-        answer = osb_client.ask(call, "GET", f"{osb_client.path_of(call)}?{urlencode(_ids(call))}")
+        answer = osb_client.ask(call, "GET", f"{osb_client.path_of(call)}?{urlencode(osb_bodies.ids(call))}")
         body = osb_client.object_in(answer)
         if answer.status == OK and body is not None:
             url = _url_in(call, Reply(OK, body))
@@ -98,35 +105,40 @@ class OpenServiceBroker(Connector):
         _, said = osb_client.refusal(answer)
         if answer.status == NOT_FOUND:
             raise Missing("The broker has no such service instance.")
-        if osb_client.is_busy(answer) or answer.status >= 500 or answer.status in calling.NOT_NOW:  # noqa: PLR2004
-            raise Retry(said, after=calling.retry_after(answer), is_fault=not osb_client.is_busy(answer))
+        if osb_client.is_busy(answer) or answer.status >= FAULTS or answer.status in calling.NOT_NOW:
+            raise Retry(said, after=calling.retry_after(answer), is_fault=answer.status >= FAULTS)
         raise Failed(said)
 
     def update(self, call: Call) -> Answer:
         """Ask for another plan or other parameters; only what differs is sent. Never deletes anything."""
         before = call.before.get("limits", {})
-        former_plan = str(before.get("plan_id") or _ids(call)["plan_id"])
-        changes = _changes(call, former_plan)
+        former_plan = str(before.get("plan_id") or osb_bodies.ids(call)["plan_id"])
+        changes = osb_bodies.changes_in(call, former_plan)
         if not changes:
             return Done(detail="There was nothing to change at the broker.", external_ref=call.external_ref)
         if "plan_id" in changes and before.get("plan_updateable") is False:
             raise Failed("The broker lets nobody change from this plan to another.", left_nothing=True)
-        previous = {"service_id": _ids(call)["service_id"], "plan_id": former_plan, **_maintenance(before)}
+        previous = {
+            "service_id": osb_bodies.ids(call)["service_id"],
+            "plan_id": former_plan,
+            **osb_bodies.maintenance(before),
+        }
         body = {
-            "service_id": _ids(call)["service_id"],
+            "service_id": osb_bodies.ids(call)["service_id"],
             **changes,
-            "context": _about(call)["context"],
+            "context": osb_bodies.about(call)["context"],
             "previous_values": previous,
-            **_maintenance(call.inputs),
+            **osb_bodies.maintenance(call.inputs),
         }
         reply = osb_client.change(call, UPDATE, "PATCH", body=body)
-        return _begun(call, State(dashboard_url=_url_in(call, reply), plan=former_plan), UPDATE, reply)
+        url = _url_in(call, reply) or State.read(call.external_ref).dashboard_url
+        return _begun(call, State(dashboard_url=url, plan=former_plan, kept=_settled(call)), UPDATE, reply)
 
     def rotate(self, call: Call) -> Answer:
         """Delete the binding and make it anew: other credentials for the same instance."""
         if call.inputs.get("bind") is not True:
             raise Failed("This service has no credentials to change.", left_nothing=True)
-        return _unbind(call, State(plan=_ids(call)["plan_id"]))
+        return _unbind(call, State(plan=osb_bodies.ids(call)["plan_id"]))
 
 
 # --- what comes after what --------------------------------------------------------------------------
@@ -149,7 +161,8 @@ def _done(call: Call, state: State, request: str) -> Answer:
         ready = State(phase="ready", dashboard_url=state.dashboard_url)
         return Done(outputs, detail="The service is set up.", external_ref=ready.write())
     if request == UPDATE:
-        return Done(outputs, detail="The service is changed.", external_ref=call.external_ref)
+        changed = State(phase=state.kept, dashboard_url=state.dashboard_url)
+        return Done(outputs, detail="The service is changed.", external_ref=changed.write())
     if request == BIND:
         return _next(state, "to fetch")
     if request == UNBIND:
@@ -163,17 +176,24 @@ def _next(state: State, phase: str, *, after: float = 0.0, tries: int = 0) -> Wo
     return Working(after=after, detail=_NEXT_DETAIL[phase], external_ref=following.write())
 
 
-def _may_be_bound(call: Call, state: State) -> bool:
+def _settled(call: Call) -> str:
+    """Give the phase of the instance, whatever change of it has begun."""
+    state = State.read(call.external_ref)
+    return state.kept if state.phase == UPDATE else state.phase
+
+
+def _may_be_bound(call: Call) -> bool:
     """Tell whether a binding was ever asked for and is not known to be gone."""
-    if state.phase in {"to bind", BIND, "to fetch", "bound", "to unbind", UNBIND}:
+    phase = _settled(call)
+    if phase in {"to bind", BIND, "to fetch", "bound", "to unbind", UNBIND}:
         return True
-    return state.phase in {"", UPDATE} and call.was_done and call.inputs.get("bind") is True
+    return not phase and call.was_done and call.inputs.get("bind") is True
 
 
 def _bind(call: Call, state: State) -> Answer:
-    about = {name: value for name, value in _about(call).items() if name == "context"}
+    about = {name: value for name, value in osb_bodies.about(call).items() if name == "context"}
     parameters = call.inputs.get("bind_parameters")
-    body = {**_ids(call), **about, **({"parameters": parameters} if parameters else {})}
+    body = {**osb_bodies.ids(call), **about, **({"parameters": parameters} if parameters else {})}
     reply = osb_client.change(call, BIND, "PUT", body=body)
     if reply.status == ACCEPTED:
         return _begun(call, state, BIND, reply)
@@ -183,13 +203,14 @@ def _bind(call: Call, state: State) -> Answer:
 def _fetch(call: Call, state: State) -> Answer:
     """Fetch the credentials of a binding that was made asynchronously."""
     path = osb_client.path_of(call, binding=True)
-    answer = osb_client.ask(call, "GET", f"{path}?{urlencode(_ids(call))}")
+    answer = osb_client.ask(call, "GET", f"{path}?{urlencode(osb_bodies.ids(call))}")
     body = osb_client.object_in(answer)
     if answer.status != OK or body is None:
         _, said = osb_client.refusal(answer)
         if answer.status in {400, 401, 403}:
             raise Failed(said)
-        raise Retry(said, after=calling.retry_after(answer) or SHORTEST_PAUSE)
+        pause = calling.retry_after(answer) or SHORTEST_PAUSE
+        raise Retry(said, after=pause, is_fault=answer.status >= FAULTS)
     return _bound(call, state, body)
 
 
@@ -214,12 +235,12 @@ def _bound(call: Call, state: State, body: dict[str, Any]) -> Done:
 
 
 def _unbind(call: Call, state: State) -> Answer:
-    reply = osb_client.change(call, UNBIND, "DELETE", query=_ids(call))
+    reply = osb_client.change(call, UNBIND, "DELETE", query=osb_bodies.ids(call))
     return _begun(call, state, UNBIND, reply)
 
 
 def _deprovision(call: Call, state: State) -> Answer:
-    reply = osb_client.change(call, DEPROVISION, "DELETE", query=_ids(call))
+    reply = osb_client.change(call, DEPROVISION, "DELETE", query=osb_bodies.ids(call))
     return _begun(call, state, DEPROVISION, reply)
 
 
@@ -272,7 +293,7 @@ def _poll(call: Call, state: State) -> Answer:
 def _progress(call: Call, state: State) -> tuple[str, str, float | None]:
     """Give (state, description, seconds to wait) of the last operation. Raises Retry where it is not said."""
     is_binding = state.phase in {BIND, UNBIND}
-    query = {"service_id": _ids(call)["service_id"], "plan_id": state.plan or _ids(call)["plan_id"]}
+    query = {"service_id": osb_bodies.ids(call)["service_id"], "plan_id": state.plan or osb_bodies.ids(call)["plan_id"]}
     if state.operation:
         query["operation"] = state.operation
     path = f"{osb_client.path_of(call, binding=is_binding)}/last_operation"
@@ -284,7 +305,7 @@ def _progress(call: Call, state: State) -> tuple[str, str, float | None]:
     if answer.status != OK or body.get("state") not in STATES:
         _, said = osb_client.refusal(answer)
         told = said if answer.status != OK else "The broker does not say how far it got."
-        raise Retry(told, after=after or SHORTEST_PAUSE)
+        raise Retry(told, after=after or SHORTEST_PAUSE, is_fault=answer.status >= FAULTS)
     description = body.get("description")
     return body["state"], description[:300] if isinstance(description, str) else "", after
 
@@ -307,60 +328,7 @@ def _failed(state: State, said: str) -> Answer:
     return _next(state, f"to {state.phase}", after=pause, tries=state.tries + 1)
 
 
-# --- what is sent -----------------------------------------------------------------------------------
-
-
-def _ids(call: Call) -> dict[str, str]:
-    """Give service and plan as the broker's catalog calls them. Raises Failed where the workflow names none."""
-    ids = {name: call.inputs.get(name) for name in ("service_id", "plan_id")}
-    for name, value in ids.items():
-        if not isinstance(value, str) or not value:
-            raise Failed(
-                f"This step names no {name}: give it as an input or as a limit of the plan.", left_nothing=True
-            )
-    return {name: str(value) for name, value in ids.items()}
-
-
-def _about(call: Call) -> dict[str, Any]:
-    """Say for whom: the unit stands for the organization, the cost center for the space within it."""
-    unit = str(call.context.get("unit") or "company")
-    cost_center = str(call.context.get("cost_center") or unit)
-    context = {
-        "platform": osb_client.PLATFORM,
-        "instance_name": call.instance_name,
-        "organization_guid": unit,
-        "space_guid": cost_center,
-    }
-    return {"context": context, "organization_guid": unit, "space_guid": cost_center}
-
-
-def _parameters(call: Call) -> dict[str, Any]:
-    """Give the step's own parameters, or else those of the order form, under the names that the broker knows."""
-    own = call.inputs.get("parameters")
-    if own is not None and not isinstance(own, dict):
-        raise Failed("The input “parameters” must be an object.", left_nothing=True)
-    return own if own is not None else _named(call, call.context.get("parameters", {}))
-
-
-def _named(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
-    names = call.inputs.get("parameter_names") or {}
-    return {str(names.get(name, name)): value for name, value in parameters.items()}
-
-
-def _changes(call: Call, former_plan: str) -> dict[str, Any]:
-    """Give plan and parameters where they differ from what was in force."""
-    plan_id, parameters = _ids(call)["plan_id"], _parameters(call)
-    if call.inputs.get("parameters") is None:
-        former = _named(call, call.before.get("parameters", {}))
-        parameters = {name: value for name, value in parameters.items() if former.get(name) != value}
-    changes: dict[str, Any] = {"plan_id": plan_id} if plan_id != former_plan else {}
-    return changes | ({"parameters": parameters} if parameters else {})
-
-
-def _maintenance(inputs: dict[str, Any]) -> dict[str, Any]:
-    info = inputs.get("maintenance_info")
-    version = info.get("version") if isinstance(info, dict) else None
-    return {"maintenance_info": {"version": version}} if isinstance(version, str) and version else {}
+# --- what came back --------------------------------------------------------------------------------
 
 
 def _url_in(call: Call, reply: Reply) -> str:

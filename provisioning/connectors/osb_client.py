@@ -5,14 +5,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from core import egress
 from provisioning.connectors import calling, osb_mitigation
-from provisioning.connectors.base import Call, Failed, Retry
+from provisioning.connectors.base import CALL_SECONDS, BackEnd, Call, Failed, Lease, Retry
+from provisioning.connectors.osb_bodies import PLATFORM
 from provisioning.connectors.osb_mitigation import BIND, DEPROVISION, PROVISION, UNBIND, UPDATE
 
-VERSION, PLATFORM = "2.17", "greenlane"
+VERSION = "2.17"
 MAX_OPERATION = 10_000  # characters, by the specification
 # Rejected now, which need not be so next time: too early or too many, busy with the same instance; and for what is to
 # be deleted also "not found", as routers say of a broker that restarts. Gone is 410 alone.
@@ -82,6 +83,34 @@ def ask(call: Call, method: str, path: str, *, body: dict[str, Any] | None = Non
         encoded = base64.b64encode(json.dumps(facts).encode()).decode()
         headers["X-Broker-API-Originating-Identity"] = f"{PLATFORM} {encoded}"
     return calling.request(call, method, path, json=body, headers=headers)
+
+
+def fetch_catalog(back_end: BackEnd) -> dict[str, Any]:
+    """Fetch a broker's catalog, within the time of one call. Raises Retry or Failed with a sentence."""
+    nobody = uuid4()
+    call = Call(
+        step_id=nobody,
+        operation="describe",
+        attempt=1,
+        idempotency_key=nobody,
+        fencing_token=0,
+        instance_id=nobody,
+        instance_name="",
+        inputs={},
+        context={},
+        outputs={},
+        secrets={},
+        external_ref="",
+        lease=Lease(4 * CALL_SECONDS),
+        back_end=back_end,
+    )
+    answer = ask(call, "GET", "/v2/catalog")
+    body = object_in(answer)
+    if answer.status != 200:  # noqa: PLR2004 (HTTP)
+        raise Failed(refusal(answer)[1])
+    if body is None:
+        raise Failed("The broker's catalog cannot be read.")
+    return body
 
 
 def object_in(answer: egress.Answer) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The verbs of provisioning."""
 
 from provisioning.services.callbacks import NotSigned, check_signature, take_news
+from provisioning.services.catalog_import import Imported, import_catalog
 from provisioning.services.instances import reveal, rotate
 from provisioning.services.lifecycle import (
     CHANGEABLE,
@@ -31,6 +32,7 @@ __all__ = [
     "MOST_RETRIED",
     "REMOVABLE",
     "Finding",
+    "Imported",
     "NotSigned",
     "Retried",
     "abandon_run",
@@ -43,6 +45,7 @@ __all__ = [
     "complete",
     "hand_to",
     "hold",
+    "import_catalog",
     "measure_delivery_times",
     "resolve_unknown",
     "retry_many",
