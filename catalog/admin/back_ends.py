@@ -47,7 +47,7 @@ class BackEndAdmin(ServiceAdmin):
         """Keep a back end."""
         values = form.cleaned_data
         if not change:
-            fresh = {"config": {}, "credentials": None, "limit": None, "is_active": True}
+            fresh: dict[str, Any] = {"config": {}, "credentials": None, "limit": None, "is_active": True}
             return catalog.save_back_end(None, **fresh, **values, actor=person)
         kept = BackEnd.objects.get(pk=row.pk)
         return catalog.save_back_end(
