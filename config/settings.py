@@ -244,6 +244,7 @@ SPECTACULAR_SETTINGS = {
         "OrderState": "orders.models.Order.State",
         "ServiceInstanceState": "provisioning.models.ServiceInstance.State",
         "RunState": "provisioning.models.Run.State",
+        "RunKind": "provisioning.models.Run.Kind",
         "StepState": "provisioning.models.Step.State",
         "StepKind": "provisioning.models.Step.Kind",
         "TaskState": "provisioning.models.ManualTask.State",

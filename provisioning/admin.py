@@ -173,8 +173,9 @@ class StepAdmin(ReadOnlyAdmin):
     search_fields = ("name", "external_ref")
     ordering = ("-deadline_at", "id")
     fields = (
-        "run", "name", "kind", "connector", "back_end", "operation", "state_shown", "attempt", "max_attempts", "next_run_at",
-        "deadline_at", "external_ref", "idempotency_key", "detail", "error", "started_at", "finished_at", "log",
+        "run", "name", "kind", "connector", "back_end", "operation", "state_shown", "attempt", "max_attempts",
+        "next_run_at", "deadline_at", "external_ref", "idempotency_key", "detail", "error",
+        "started_at", "finished_at", "log",
     )  # fmt: skip
     inlines = (AttemptInline,)
     object_actions = (STEP_RETRY, SKIP, RESOLVE)

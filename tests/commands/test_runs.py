@@ -134,7 +134,7 @@ def test_undo_takes_back_what_was_made(order, far_side):
 def test_abandon_ends_the_run_with_its_reason_and_frees_the_name(org, stuck):
     runs("abandon", run_of(stuck).pk, "--user", "curator", "--reason", "Removed by hand.")
     run = run_of(stuck)
-    assert (run.state, run.reason, run.instance.state) == ("abandoned", "Removed by hand.", "failed")
+    assert (run.state, run.reason, fresh(run.instance).state) == ("abandoned", "Removed by hand.", "failed")
     event = Event.objects.get(name="run.abandoned")
     assert (event.actor, event.facts["reason"]) == ("Tom Lund", "Removed by hand.")
     assert fresh(stuck).state == "failed"
