@@ -6,11 +6,8 @@ is gone; what still runs when the next attempt comes is ended by that one.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,20 +20,18 @@ from typing import Any
 
 from django.conf import settings
 
-from provisioning.connectors.base import MAX_LINES, Call, Failed, Retry
+from provisioning.connectors.base import MAX_LINES, Call, Failed, LeaseLost, Retry
+from provisioning.connectors.child_lock import MARK, TURN_SECONDS, WorkspaceLock
 from provisioning.connectors.child_output import LAST_LINES, Ended, Lines
 
 KEEPER = Path(__file__).with_name("keeper.py")
-TURN_SECONDS = 0.2
 # A worker that is silent for a third of its lease, and so may have lost it, is left by its program.
 LEAST_SILENCE = 3.0
 # How long a program that was asked to end may take.
 GRACE_SECONDS = 10.0
-# How long to wait for what an earlier attempt left running, beyond its grace.
-PATIENCE_SECONDS = 10.0
 PASSED_ON_LEAST = 6
-# A variable in the environment of every process of a program: says for which folder it works.
-MARK = "GREENLANE_WORK"
+# What keeper.py answers where a later attempt has taken the workspace over.
+SUPERSEDED = 243
 
 
 @dataclass
@@ -45,12 +40,7 @@ class Workspace:
 
     call: Call
     folder: Path
-    lock: int
     grace: float
-    # Whether others than this instance's steps use it; who holds it then is left alone.
-    is_shared: bool = False
-    # Whether an earlier attempt was cut off while a program of its own ran here.
-    was_cut_off: bool = False
     _held_back: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     _left_out: int = 0
 
@@ -93,9 +83,11 @@ class Workspace:
         finally:
             lines.close()
             self._let_go(process)
+        if code == SUPERSEDED:
+            raise LeaseLost(f"A later attempt works for step {call.step_id}.")
         if code < 0:
             raise Retry("The program's keeper was killed; what it left is ended by the next attempt.", is_fault=False)
-        self.forget()
+        self.lock.note(0)
         return Ended(code, bytes(lines.output), list(lines.last))
 
     def log(self, line: str) -> None:
@@ -115,39 +107,28 @@ class Workspace:
             self.call.log(line)
         self._held_back.clear()
 
-    def remember(self, pid: int) -> None:
-        """Write down who runs here, for the next attempt."""
-        _write_over(
-            self.lock,
-            {
-                "host": socket.gethostname(),
-                "pid": pid,
-                "started": started_at(pid),
-                "fencing_token": self.call.fencing_token,
-                "step": str(self.call.step_id),
-            },
-        )
-
-    def forget(self) -> None:
-        """Write down that nobody runs here."""
-        os.ftruncate(self.lock, 0)
+    @property
+    def was_cut_off(self) -> bool:
+        """Tell whether an earlier attempt was cut off while a program of its own ran here."""
+        return self.lock.was_cut_off
 
     def __post_init__(self) -> None:
         self._ends_at = time.monotonic() + self.call.work_seconds
 
     def _start(self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         silence = max(LEAST_SILENCE, self.call.lease.seconds / 3)
+        keeper = [sys.executable, "-I", "-S", str(KEEPER)]
         process = subprocess.Popen(  # noqa: S603 (a list of arguments)
-            [sys.executable, "-I", "-S", str(KEEPER), str(silence), str(self.grace), str(self.lock), *arguments],
+            [*keeper, str(silence), str(self.grace), str(self.lock.fd), str(self.lock.path), *arguments],
             cwd=cwd,
             env={**environment, MARK: str(self.folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=(self.lock,),
+            pass_fds=(self.lock.fd,),
         )
-        self.remember(process.pid)
+        self.lock.note(process.pid)
         return process
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
@@ -169,24 +150,19 @@ def workspace(call: Call, name: str, *, grace: float = GRACE_SECONDS, is_shared:
     """
     call.check()
     folder = Path(settings.WORK_ROOT).absolute() / ("shared" if is_shared else call.instance_id.hex) / name
+    held = Workspace(call, folder, grace)
+    lock = None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Retry(f"The work folder cannot be used: {error.strerror}.", is_fault=False) from error
-    held = Workspace(call, folder, lock, grace, is_shared)
-    try:
-        _acquire(held)
-        held.was_cut_off = bool(_read(lock))
-        if held.was_cut_off:
-            _kill_left(held)
+        lock = held.lock = WorkspaceLock(folder, call, grace=grace, is_shared=is_shared, log=held.log)
+        lock.acquire()
         yield held
     except OSError as error:
         raise Retry(f"The work folder cannot be used: {error.strerror or error}.", is_fault=False) from error
     finally:
         held.close_log()
-        # Closed, not unlocked: a program of ours that is still ending keeps the lock.
-        os.close(lock)
+        if lock:
+            lock.close()
 
 
 def environment_for(**values: str) -> dict[str, str]:
@@ -224,74 +200,8 @@ def write_whole(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def started_at(pid: int) -> str:
-    """Say when a process began, in its system's own ticks; with the pid it names one process for good."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()[19]
-    return ""
-
-
 def _say_alive(process: subprocess.Popen[bytes], lines: Lines) -> None:
     if process.stdin and time.monotonic() - lines.said_alive_at >= TURN_SECONDS:
         lines.said_alive_at = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             os.write(process.stdin.fileno(), b".")
-
-
-def _acquire(held: Workspace) -> None:
-    """Take the folder's lock, and end what an earlier attempt left running. Raises Retry where it stays taken."""
-    is_looking = held.call.fencing_token == 0 or held.is_shared
-    patience = 1.0 if is_looking else held.grace + PATIENCE_SECONDS
-    began, asked, killed = time.monotonic(), False, False
-    while True:
-        try:
-            fcntl.flock(held.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = time.monotonic() - began
-        else:
-            return
-        held.call.check()
-        survivor = _read(held.lock)
-        is_older = not is_looking and survivor.get("fencing_token", 0) < held.call.fencing_token
-        is_here = survivor.get("host") == socket.gethostname()
-        if is_older and is_here and not asked:
-            asked = True
-            held.log("A program of an earlier attempt still runs; it is asked to end.")
-            _end(survivor)
-        if is_older and is_here and waited > patience - PATIENCE_SECONDS / 2 and not killed:
-            killed = True
-            _kill_left(held)
-        if waited > patience:
-            raise Retry("Another program still works for this service.", after=10.0, is_fault=False)
-        time.sleep(TURN_SECONDS)
-
-
-def _end(survivor: dict[str, Any]) -> None:
-    """Ask the keeper of an earlier attempt to end its program, if it is that very process and no other."""
-    pid = survivor.get("pid")
-    if isinstance(pid, int) and pid > 1 and survivor.get("started") and started_at(pid) == survivor["started"]:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)
-
-
-def _kill_left(held: Workspace) -> None:
-    """Kill what earlier attempts left where a keeper was killed itself: its environment says whose it is."""
-    mark = f"{MARK}={held.folder}\0".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (process / "environ").read_bytes():
-                held.log(f"Process {process.name} of an earlier attempt has not ended; it is killed.")
-                os.kill(int(process.name), signal.SIGKILL)
-
-
-def _read(lock: int) -> dict[str, Any]:
-    try:
-        known = json.loads(os.pread(lock, 4096, 0) or b"{}")
-    except ValueError:
-        return {"fencing_token": 0}
-    return known if isinstance(known, dict) else {}
-
-
-def _write_over(lock: int, values: dict[str, Any]) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps(values).encode(), 0)

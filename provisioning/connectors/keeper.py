@@ -4,11 +4,12 @@ A script of its own, of the standard library alone: child.py starts it. It passe
 the program (SIGTERM, then SIGKILL for it and all that it started, in whatever session) once the worker is gone, says
 nothing for a while, or closes the pipe. A killed or frozen worker can do none of that itself.
 
-    keeper.py SILENCE GRACE LOCK PROGRAM [ARGUMENT ...]
+    keeper.py SILENCE GRACE LOCK PATH PROGRAM [ARGUMENT ...]
 
 SILENCE and GRACE are seconds: how long the worker may write nothing to our standard input, and how long the program
-may take to end. LOCK is the file descriptor whose lock lasts as long as any of these processes. It exits with the
-program's code, or with 128 and the number of the signal that ended it, as a shell does.
+may take to end. LOCK is the descriptor of the file PATH, whose lock lasts as long as any of these processes. It exits
+with the program's code, with 128 and the number of the signal that ended it, as a shell does, or with 243 where
+another file stands at PATH: then a later attempt has taken over, and nothing is started.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # Linux's <sys/prctl.h>
 CHUNK = 65536
 MOST_PENDING = 1 << 20
+SUPERSEDED = 243
 FLUSH_SECONDS = 5.0
 KILL_SECONDS = 10.0
 
@@ -185,6 +187,12 @@ def _libc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+def main(silence: str, grace: str, lock: str, path: str, *command: str) -> int:
+    """Keep one program; see above."""
+    if not os.path.samestat(os.fstat(int(lock)), os.stat(path)):  # noqa: PTH116 (beside fstat)
+        return SUPERSEDED
+    return Keeper(float(silence), float(grace), int(lock), list(command)).run()
+
+
 if __name__ == "__main__":
-    silence, grace, lock = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    sys.exit(Keeper(silence, grace, lock, sys.argv[4:]).run())
+    sys.exit(main(*sys.argv[1:]))
