@@ -1,7 +1,7 @@
 """The built-in checks that every order passes. Pure: facts in, answers out, no database."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Facts = dict[str, Any]
@@ -9,7 +9,10 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rule:
-    """One check: what it is called, which input it is about, what it reads, and its sentence when it refuses."""
+    """One check: what it is called, which input it is about, what it reads, and its sentence when it refuses.
+
+    `actions` are the kinds of orders that it is asked about: `add`, `modify`, `delete`.
+    """
 
     name: str
     version: int
@@ -17,6 +20,7 @@ class Rule:
     reads: tuple[str, ...]
     holds: Callable[[Facts], bool]
     refusal: Callable[[Facts], str]
+    actions: frozenset[str] = field(default=frozenset({"add"}))
 
     def inputs(self, facts: Facts) -> Facts:
         """The facts that this rule reads, for the record."""
@@ -32,6 +36,12 @@ def _why_not_orderable(facts: Facts) -> str:
     return "This plan is not offered any more. Choose another one."
 
 
+def _why_not_usable(facts: Facts) -> str:
+    service = facts["service"]
+    return f"{service['name']} is {service['state']}, so this cannot be done with it now."
+
+
+ALL = frozenset({"add", "modify", "delete"})
 RULES = (
     Rule(
         "requester-active",
@@ -40,6 +50,25 @@ RULES = (
         ("requester",),
         lambda facts: facts["requester"]["is_active"] is True,
         lambda _: "Your account is not active.",
+        ALL,
+    ),
+    Rule(
+        "service-usable",
+        1,
+        "/service_instance",
+        ("service",),
+        lambda facts: facts["service"]["is_usable"] is True,
+        _why_not_usable,
+        frozenset({"modify", "delete"}),
+    ),
+    Rule(
+        "plan-offered",
+        1,
+        "/plan",
+        ("plan",),
+        lambda facts: facts["plan"]["is_offered"] is True,
+        lambda _: "This plan is not offered any more. Choose another one.",
+        frozenset({"modify"}),
     ),
     Rule(
         "entitled",
@@ -80,6 +109,7 @@ RULES = (
             if facts["terms"]["accepted"]
             else "Accept the terms of use."
         ),
+        frozenset({"add", "modify"}),
     ),
     Rule(
         "purpose-allowed",

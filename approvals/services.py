@@ -23,10 +23,12 @@ class Evaluation:
 
 
 def evaluate(facts: Facts) -> Evaluation:
-    """Ask every rule. Pure: serves quotes and orders alike, stores nothing."""
+    """Ask every rule about an order of this `action`. Pure: serves quotes and orders alike, stores nothing."""
     reasons = []
     refusals: dict[str, str] = {}
     for rule in RULES:
+        if facts.get("action", "add") not in rule.actions:
+            continue
         says = _ask(rule, facts)
         message = "" if says is None else says
         effect = "allow" if says is None else "deny"

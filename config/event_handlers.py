@@ -12,6 +12,9 @@ HANDLERS: dict[str, list[Handler]] = {
     "run.succeeded": [orders.on_run_succeeded],
     "run.compensated": [orders.on_run_compensated],
     "run.compensation_failed": [orders.on_run_compensation_failed],
+    "run.abandoned": [orders.on_run_abandoned],
+    "run.running": [orders.on_run_running],
+    "run.retry_requested": [orders.on_run_retry_requested],
 }
 
 every(timedelta(minutes=10), "measure_delivery_times", measure_delivery_times)

@@ -340,9 +340,7 @@ class OrderViewSet(Own, viewsets.GenericViewSet[Any]):
         placed = orders.place(
             _wanted(values),
             actor=request.user,
-            key=key,
-            fingerprint=orders.fingerprint_of(values),
-            answer=_kept_answer,
+            once=orders.Once(key, orders.fingerprint_of(values), _kept_answer),
         )
         body = json.loads((placed.answer or _kept_answer(placed.order))["body"])
         headers = {"Location": reverse("api-order-detail", [placed.order.pk], request=request)}

@@ -82,6 +82,9 @@ WRITES = {
 }
 ASKED_BEFORE = {
     "orders.services.orders.consider": "reads; `place` and `preview` ask before they call it",
+    "provisioning.services.lifecycle.begin_again": "part of the transaction of `orders.decide_again`, which asked",
+    "provisioning.services.lifecycle.begin_change": "part of the transaction of `orders.place_change`, which asked",
+    "provisioning.services.lifecycle.begin_removal": "part of the transaction of `orders.place_change`, which asked",
     "provisioning.services.runs.begin": "part of the transaction of `orders.place`, which asked",
     "provisioning.services.runs.cancel_run": "part of the transaction of `orders.cancel`, which asked",
 }

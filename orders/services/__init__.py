@@ -1,15 +1,27 @@
 """The life of an order, top to bottom."""
 
-from orders.services.idempotency import checked_key, fingerprint_of, forget_old_keys
-from orders.services.orders import Placed, Wanted, cancel, place, preview
+from orders.services.changes import WantedChange, place_change, preview_change
+from orders.services.idempotency import NO_KEY, Once, Placed, checked_key, fingerprint_of, forget_old_keys
+from orders.services.interventions import can_retry, cancel, decide_again, last_run, retry
+from orders.services.orders import Preview, Wanted, place, preview
 
 __all__ = [
+    "NO_KEY",
+    "Once",
     "Placed",
+    "Preview",
     "Wanted",
+    "WantedChange",
+    "can_retry",
     "cancel",
     "checked_key",
+    "decide_again",
     "fingerprint_of",
     "forget_old_keys",
+    "last_run",
     "place",
+    "place_change",
     "preview",
+    "preview_change",
+    "retry",
 ]

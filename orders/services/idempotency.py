@@ -3,20 +3,69 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import DatabaseError, connection
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from core.problems import Conflict, Invalid, KeyReused
 from core.transactions import LOCK_TIMEOUT, sqlstate
-from orders.models import IdempotencyKey
+from core.transactions import run as in_transaction
+from orders.models import IdempotencyKey, Order
 
 KEPT_DAYS = 30
 ROUTE = "orders"
 KEY_FORMAT = re.compile(r"[!#-~]{1,255}")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order, and whether it is the one that the same key made before, with the answer given then."""
+
+    order: Order
+    replayed: bool = False
+    answer: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Once:
+    """What makes a repeated call the same order: the `key`, the hash of what was asked for, how it is answered.
+
+    `answer` renders what the caller answers, kept with the key.
+    """
+
+    key: str | None = None
+    fingerprint: str = ""
+    answer: Callable[[Order], dict[str, Any]] | None = None
+
+
+NO_KEY = Once()
+
+
+def place_once(make: Callable[[UUID], Order], once: Once, *, person: Any) -> Placed:
+    """Have `make` place an order with the id it is given, in one commit; or give the one that the key made before.
+
+    Raises Conflict or KeyReused for the key, Busy where the database is overloaded, and whatever `make` raises:
+    then the key is not used up.
+    """
+
+    def change() -> Placed:
+        order_id = uuid4()
+        if once.key:
+            first = take(person, once.key, once.fingerprint, order_id)
+            if first and first.order:
+                return Placed(first.order, replayed=True, answer=first.answer)
+        order = make(order_id)
+        body = once.answer(order) if once.answer else None
+        if once.key and body is not None:
+            keep(person, once.key, body)
+        return Placed(order, answer=body)
+
+    return in_transaction(change)
 
 
 def checked_key(key: str | None, *, required: bool) -> str | None:
@@ -71,5 +120,5 @@ def keep(person: Any, key: str, answer: dict[str, Any]) -> None:
 
 def forget_old_keys() -> int:
     """Delete keys older than 30 days; give how many."""
-    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(days=KEPT_DAYS)).delete()
+    deleted, _ = IdempotencyKey.objects.filter(created_at__lt=Now() - timedelta(days=KEPT_DAYS)).delete()
     return deleted

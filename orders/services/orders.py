@@ -1,15 +1,13 @@
-"""Placing and canceling. An order is decided in the request and its delivery starts in the same commit."""
+"""Ordering a new service. It is decided in the request, and its delivery starts in the same commit."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Lower
-from django.utils import timezone
 
 import approvals.services as approvals
 import catalog.services as catalog
@@ -20,12 +18,11 @@ from catalog.models import Offering, Plan
 from core import events, parameters
 from core.permissions import require
 from core.problems import Invalid
-from core.states import IllegalMove, move
+from core.states import move
 from core.transactions import UNIQUE_VIOLATION, constraint, sqlstate
-from core.transactions import run as in_transaction
 from orders.models import Order, TermsAcceptance
-from orders.services import idempotency
-from provisioning.models import Run, ServiceInstance
+from orders.services.idempotency import NO_KEY, Once, Placed, place_once
+from provisioning.models import ServiceInstance
 
 NAME_FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,58}[A-Za-z0-9]")
 NAME_RULE = (
@@ -49,15 +46,6 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """An order, and whether it is the one that the same key made before, with the answer given then."""
-
-    order: Order
-    replayed: bool = False
-    answer: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
 class Considered:
     """What was found for a wanted order: the rows, the cleaned parameters, the facts and the rules' answers."""
 
@@ -69,40 +57,24 @@ class Considered:
     errors: dict[str, str]
 
 
-def place(
-    wanted: Wanted,
-    *,
-    actor: Any,
-    key: str | None = None,
-    fingerprint: str = "",
-    answer: Callable[[Order], dict[str, Any]] | None = None,
-) -> Placed:
+def place(wanted: Wanted, *, actor: Any, once: Once = NO_KEY) -> Placed:
     """Place an order: validate, price, accept the terms, decide and start the delivery, in one commit.
 
-    `key` makes a repeated call the same order; `answer` renders what the caller answers, kept with the key.
     Raises Invalid with a JSON pointer for each field that is wrong (nothing is stored then),
-    PermissionDenied, Conflict or KeyReused for the key, Busy where the database is overloaded.
+    PermissionDenied, Conflict or KeyReused for the key of `once`, Busy where the database is overloaded.
     """
     require(actor, "orders.place_order")
-
-    def change() -> Placed:
-        order_id = uuid4()
-        if key:
-            first = idempotency.take(actor, key, fingerprint, order_id)
-            if first and first.order:
-                return Placed(first.order, replayed=True, answer=first.answer)
-        order = _place(wanted, actor, order_id)
-        body = answer(order) if answer else None
-        if key and body is not None:
-            idempotency.keep(actor, key, body)
-        return Placed(order, answer=body)
-
     try:
-        return in_transaction(change)
+        return place_once(lambda order_id: _place(wanted, actor, order_id), once, person=actor)
     except IntegrityError as error:
-        if sqlstate(error) == UNIQUE_VIOLATION and constraint(error) in NAME_CONSTRAINTS:
+        if is_name_in_use(error):
             raise Invalid({"/name": _name_in_use(wanted)}) from error
         raise
+
+
+def is_name_in_use(error: IntegrityError) -> bool:
+    """Tell whether `error` says that another open order or live service has the name."""
+    return sqlstate(error) == UNIQUE_VIOLATION and constraint(error) in NAME_CONSTRAINTS
 
 
 def _place(wanted: Wanted, actor: Any, order_id: UUID) -> Order:
@@ -157,23 +129,29 @@ def _fulfill(order: Order, actor: Any, submitted: Any) -> None:
         order_ref=order.pk,
         parameters=order.parameters,
         actor=actor,
-        context={
-            "order": str(order.pk),
-            "order_number": order.number,
-            "offering": order.plan.version.offering.slug,
-            "plan": order.plan.slug,
-            "requester": actor.username,
-            "requester_name": actor.name,
-            "requester_email": actor.email,
-            "cost_center": order.cost_center.code,
-            "cost_center_name": order.cost_center.name,
-            "unit": order.cost_center.unit.slug,
-            "purpose": order.purpose,
-            "data_classification": order.data_classification,
-        },
+        context=facts_for_steps(order),
     )
     events.record_all([(submitted, order), *begun.events])
     move(order, Order.State.FULFILLING, actor=actor, values={"instance": begun.instance}, run=str(begun.run.pk))
+
+
+def facts_for_steps(order: Order) -> dict[str, Any]:
+    """Give what the steps of a delivery may read of its order."""
+    person, cost_center = order.requester, order.cost_center
+    return {
+        "order": str(order.pk),
+        "order_number": order.number,
+        "offering": order.plan.version.offering.slug,
+        "plan": order.plan.slug,
+        "requester": person.username,
+        "requester_name": person.name,
+        "requester_email": person.email,
+        "cost_center": cost_center.code,
+        "cost_center_name": cost_center.name,
+        "unit": cost_center.unit.slug,
+        "purpose": order.purpose,
+        "data_classification": order.data_classification,
+    }
 
 
 def consider(wanted: Wanted, actor: Any) -> Considered:
@@ -243,12 +221,8 @@ def _facts(wanted: Wanted, plan: Plan, cost_center: CostCenter | None, actor: An
     is_current = offering.current_version_id == version.pk
     is_open = not (plan.retired_at or offering.retired_at or offering.paused_reason)
     return {
-        "requester": {
-            "username": actor.username,
-            "is_active": actor.is_active,
-            "roles": sorted(actor.roles),
-            "unit": str(actor.unit_id) if actor.unit_id else None,
-        },
+        "action": Order.Action.ADD.value,
+        "requester": facts_of(actor),
         "plan": {
             "asked_for": wanted.plan[:MAX_SHOWN],
             "offering": offering.slug,
@@ -268,6 +242,16 @@ def _facts(wanted: Wanted, plan: Plan, cost_center: CostCenter | None, actor: An
         },
         "purpose": wanted.purpose,
         "data_classification": wanted.data_classification,
+    }
+
+
+def facts_of(person: Any) -> dict[str, Any]:
+    """Give what the rules may know of who orders."""
+    return {
+        "username": person.username,
+        "is_active": person.is_active,
+        "roles": sorted(person.roles),
+        "unit": str(person.unit_id) if person.unit_id else None,
     }
 
 
@@ -296,35 +280,3 @@ def preview(wanted: Wanted, *, actor: Any) -> Preview:
         else parameters.defaults(found.plan.version.promised["form"])
     )
     return Preview(catalog.quote(found.plan, values), found.evaluation.outcome, found.evaluation.reasons, found.errors)
-
-
-def cancel(order: Order, *, actor: Any) -> Order:
-    """Stop an order and undo what was done for it. Raises IllegalMove once it has ended or is being undone.
-
-    While its steps are undone the order stays `fulfilling` with `cancel_requested_at`.
-    """
-    require(actor, "orders.cancel_order", order)
-
-    def change() -> Order:
-        # The run is locked before the order, as the workers do.
-        run = (
-            Run.objects.select_for_update()
-            .filter(instance__order_ref=order.pk, kind=Run.Kind.PROVISION, state__in=Run.OPEN)
-            .first()
-        )
-        row = Order.objects.select_for_update().get(pk=order.pk)
-        if row.state != Order.State.FULFILLING:
-            move(row, Order.State.CANCELED, actor=actor)
-            return row
-        if run is None or row.cancel_requested_at:
-            raise IllegalMove(
-                "This order is being canceled already." if row.cancel_requested_at else "It is too late to cancel."
-            )
-        row.cancel_requested_at = timezone.now()
-        row.save(update_fields=["cancel_requested_at"])
-        events.record("order.cancel_requested", row, actor=actor)
-        provisioning.cancel_run(run, actor=actor)
-        row.refresh_from_db(fields=["state", "completed_at"])
-        return row
-
-    return in_transaction(change)

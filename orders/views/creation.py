@@ -32,8 +32,7 @@ def order_create(request: SignedInRequest, slug: str) -> HttpResponse:
         placed = orders.place(
             wanted,
             actor=request.user,
-            key=form.idempotency_key,
-            fingerprint=orders.fingerprint_of(asdict(wanted)),
+            once=orders.Once(form.idempotency_key, orders.fingerprint_of(asdict(wanted))),
         )
     except Invalid as refusal:
         return offering_page(request, offering, replace(form, errors=refusal.errors), status=INVALID)
