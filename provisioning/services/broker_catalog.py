@@ -60,6 +60,8 @@ def read(body: Any) -> tuple[list[ServiceFound], list[str]]:
     listed = body.get("services") if isinstance(body, dict) else None
     if not isinstance(listed, list):
         return [], ["The broker's catalog has no list of services."]
+    if not listed:
+        return [], ["The broker lists no services."]
     problems = [] if len(listed) <= MAX_SERVICES else [f"Of {len(listed)} services the first {MAX_SERVICES} are read."]
     found: dict[str, ServiceFound] = {}
     for number, given in enumerate(listed[:MAX_SERVICES], start=1):
@@ -237,7 +239,7 @@ def _price(amount: Any, unit: str, currency: str) -> PriceFound | None:
             return PriceFound("monthly" if unit.upper() in MONTHLY else "one_off", f"{exact:f}", currency)
         if value >= 10**10 or not unit:
             return None
-        return PriceFound("per_use", f"{round(value, 6):f}", currency, UNITS.get(unit.upper(), unit))
+        return PriceFound("per_use", f"{round(value, 6).normalize():f}", currency, UNITS.get(unit.upper(), unit))
     except (ValueError, InvalidOperation):
         return None
 

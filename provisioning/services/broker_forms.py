@@ -92,9 +92,11 @@ def _add(form: Form, name: str, spec: Schema, *, is_required: bool) -> None:
 
 def _field_name(name: str, taken: set[str]) -> str:
     """Give a field name for a parameter: its own where that is one, or else snake_case of it."""
-    words = name if FIELD_NAME.fullmatch(name) else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    words = re.sub(r"[^a-z0-9]+", "_", words).strip("_") if words != name else name
-    words = (words if words[:1].isalpha() else f"p_{words}")[:LONGEST_FIELD_NAME].rstrip("_")
+    words = name
+    if not FIELD_NAME.fullmatch(name):
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+        words = re.sub(r"[^a-z0-9]+", "_", snake).strip("_")
+        words = (words if words[:1].isalpha() else f"p_{words}")[:LONGEST_FIELD_NAME].rstrip("_")
     number, unique = 2, words
     while unique in taken:
         unique = f"{words[: LONGEST_FIELD_NAME - 3]}_{number}"
