@@ -1,4 +1,4 @@
-"""The one way out: HTTP calls to addresses that may be reached, and to no others. docs/egress.md says the rules."""
+"""The one way out: calls to addresses that may be reached, and to no others. docs/egress.md says the rules."""
 
 from core.egress.answers import (
     Answer,
@@ -11,7 +11,7 @@ from core.egress.answers import (
     Unreachable,
 )
 from core.egress.client import MAX_BYTES, SECONDS, call
-from core.egress.targets import Target, parse
+from core.egress.targets import Target, check, parse
 
 __all__ = [
     "MAX_BYTES",
@@ -26,5 +26,6 @@ __all__ = [
     "TooSlow",
     "Unreachable",
     "call",
+    "check",
     "parse",
 ]

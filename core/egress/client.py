@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -103,7 +103,8 @@ def _called(request: _Request, watch: "_Watch", max_bytes: int, ca_certificate: 
                 request.method, target.path, request.body, said, preload_content=False, decode_content=False
             )
             response = connection.getresponse()
-            packed = _read(response, target, max_bytes)
+            with closing(response):
+                packed = _read(response, target, max_bytes)
         watch.complain(target, sent=True)
     finally:
         connection.close()

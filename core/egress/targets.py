@@ -29,6 +29,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PORTS = {"http": 80, "https": 443}
+# What anybody on the way could read and change.
+PLAIN = {"http", "tcp"}
 LAST_PORT = 65535
 # Visible ASCII only: what one parser would strip or fold, another would not.
 LEGIBLE = re.compile(r"[\x21-\x7e]+")
@@ -63,7 +65,7 @@ class Target:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
+        return f"{self.scheme}://{host}" + ("" if self.port == PORTS.get(self.scheme) else f":{self.port}")
 
 
 def parse(url: str) -> Target:
@@ -103,6 +105,19 @@ def _host(text: str) -> str:
     return host
 
 
+def check(host: str, port: int, *, seconds: float = 5.0, is_safe: bool = True) -> list[str]:
+    """Give the addresses of `host`, all of which may be reached at `port`: for what speaks another language than HTTP.
+
+    Connect to one of them, and to nothing else. `is_safe`: what goes there is encrypted or signed; without, only what
+    EGRESS_ALLOW lists may be reached. Raises Refused where any address is not allowed, Unreachable where the name does
+    not resolve within `seconds`.
+    """
+    if not 1 <= port <= LAST_PORT:
+        raise Refused(f"There is no port {port}.")
+    target = Target("tls" if is_safe else "tcp", _host(host.lower()), port, "/")
+    return addresses_of(target, ends_at=time.monotonic() + seconds, stopped=threading.Event())
+
+
 def addresses_of(target: Target, *, ends_at: float, stopped: threading.Event) -> list[str]:
     """Resolve the target's name once and give its addresses, all of which may be reached.
 
@@ -119,8 +134,8 @@ def addresses_of(target: Target, *, ends_at: float, stopped: threading.Event) ->
             continue
         if not is_public(address):
             raise Refused(f"{target} is at {address}, which is not public; EGRESS_ALLOW does not list it.")
-        if target.scheme != "https":
-            raise Refused(f"{target}: plain http is allowed only to what EGRESS_ALLOW lists.")
+        if target.scheme in PLAIN:
+            raise Refused(f"{target}: plain {target.scheme} is allowed only to what EGRESS_ALLOW lists.")
     return [str(address) for address in found]
 
 

@@ -86,7 +86,7 @@ class Http(Connector):
     def preview(self, call: Call) -> Answer:
         """Say in the log which call `start` would make; passwords stay names."""
         asked = _asked(call, "start")
-        call.log(f"{asked.method} {calling.url_of(call, path_of(asked.path, call, call.external_ref))}")
+        call.log(f"{asked.method} {calling.url_of(call, path_of(asked.path, call.external_ref))}")
         if asked.body is not None:
             call.log(f"Body: {asked.body}")
         return Done(detail="Nothing was called.")
@@ -108,7 +108,7 @@ def _answer(call: Call, asked: Asked, *, also: set[int] | frozenset[int] = froze
     _, reference = _parts_of(call.external_ref)
     if asked.path == LOCATION and not reference.startswith("/"):
         raise Failed("The back end never said where to find what it made; somebody has to look for it.")
-    place = _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, call, reference)
+    place = _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, reference)
     headers, body = content_of(asked, call)
     # What looks or takes away may be repeated in any case.
     is_once = _way(call) == "none" and call.operation not in {"undo", "describe"}
@@ -137,7 +137,9 @@ def _refusal(call: Call, answer: egress.Answer, *, is_once: bool) -> Exception:
 def _settled(call: Call, asked: Asked, answer: egress.Answer) -> Answer:
     """Read from a first answer whether it is done."""
     document = document_of(answer)
-    reference = _reference(call, asked, answer, document)
+    reference = _reference(call, asked.external_ref, document)
+    if asked.external_ref == LOCATION:
+        reference = _located(call, asked, answer) or reference
     verdict = _verdict(asked, answer, document)
     if verdict == FAILED and asked.poll:
         raise Failed(f"The back end says that it failed{told_by(document, asked.poll)}.")
@@ -164,24 +166,19 @@ def _verdict(asked: Asked, answer: egress.Answer, document: Any) -> str:
 def _working(call: Call, asked: Asked, answer: egress.Answer, reference: str) -> Working:
     kept = reference
     if asked.poll and asked.poll.path == LOCATION:
-        named = calling.location(call, _here(call, asked), answer)
+        named = _located(call, asked, answer)
         if not named:
             raise Failed("The back end said that it works on it, and not where to ask (no Location).")
-        kept = f"poll {egress.parse(named).path} {reference}".rstrip()
+        kept = f"poll {named} {reference}".rstrip()
     after = calling.retry_after(answer)
     every = asked.poll.every if asked.poll else FIRST_SECONDS
     return Working(every if after is None else after, external_ref=_kept(kept))
 
 
-def _here(call: Call, asked: Asked) -> str:
-    _, reference = _parts_of(call.external_ref)
-    return _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, call, reference)
-
-
 def _polled(call: Call, asked: Asked, poll: Poll) -> Answer:
     """Ask once. An answer that says nothing about it is no end: the step's own deadline is."""
     operation, reference = _parts_of(call.external_ref)
-    place = _at_origin(call, operation) if poll.path == LOCATION else path_of(poll.path, call, reference)
+    place = _at_origin(call, operation) if poll.path == LOCATION else path_of(poll.path, reference)
     answer = calling.request(call, "GET", place)
     if answer.status in GONE and call.operation == "undo":
         return Done(detail="It is gone.")
@@ -214,7 +211,7 @@ def _result(call: Call, asked: Asked, document: Any, reference: str) -> Any:
     """Give the document that outputs are read from: the last answer, or what `poll.result` names."""
     if not asked.poll or not asked.poll.result or call.operation == "undo":
         return document
-    place = path_of(asked.poll.result, call, reference)
+    place = path_of(asked.poll.result, reference)
     return document_of(calling.request(call, "GET", place, accept=asked.success))
 
 
@@ -226,7 +223,7 @@ def _look(call: Call, *, wanted: Asked | None) -> Answer:
         raise Missing(f"The back end answered {answer.status}: it is not there.", left_nothing=True)
     start = wanted or asked_for(call, "start") or asked
     document = document_of(answer)
-    reference = _reference(call, start, answer, document, is_look=True)
+    reference = _reference(call, asked.external_ref or start.external_ref, document)
     if wanted and wanted.poll:
         verdict = _verdict(wanted, answer, document)
         if verdict == FAILED:
@@ -240,18 +237,19 @@ def _look(call: Call, *, wanted: Asked | None) -> Answer:
         outputs=read(document, pointers, known=call.outputs if wanted is None else {}),
         detail="It is there.",
         external_ref=_kept(reference),
-        secrets=read_secrets(document, wanted.secret_outputs) if wanted else {},
+        secrets=read_secrets(document, asked.secret_outputs or wanted.secret_outputs) if wanted else {},
     )
 
 
 def _done(call: Call, asked: Asked, document: Any, *, external_ref: str) -> Done:
     """Give what came of it. Passwords never come from a callback, whose body is stored as it came."""
-    reference = external_ref
-    if asked.external_ref not in {"", LOCATION}:
+    _, known = _parts_of(external_ref)
+    reference = known
+    if asked.external_ref.startswith("/"):
         try:
             reference = text_of(found_at(document, asked.external_ref))
         except LookupError:
-            if not reference:
+            if not known:
                 raise Failed(f"The answer has nothing at {asked.external_ref}.") from None
     if asked.secret_outputs and call.news and not asked.poll:
         raise Failed("Passwords cannot come by a callback; let the step poll for them.")
@@ -263,16 +261,23 @@ def _done(call: Call, asked: Asked, document: Any, *, external_ref: str) -> Done
     )
 
 
-def _reference(call: Call, asked: Asked, answer: egress.Answer, document: Any, *, is_look: bool = False) -> str:
-    """Give the back end's own name of the thing, as far as this answer tells; else what is known of it."""
+def _reference(call: Call, pointer: str, document: Any) -> str:
+    """Give what the back end calls the thing, as far as this document tells; else what is known of it."""
     _, known = _parts_of(call.external_ref)
-    if asked.external_ref == LOCATION and not is_look:
-        named = calling.location(call, _here(call, asked), answer)
-        return egress.parse(named).path if named else known
+    if not pointer.startswith("/"):
+        return known
     try:
-        return text_of(found_at(document, asked.external_ref)) if asked.external_ref.startswith("/") else known
+        return text_of(found_at(document, pointer))
     except LookupError:
         return known
+
+
+def _located(call: Call, asked: Asked, answer: egress.Answer) -> str:
+    """Give the path that the answer names in Location, or an empty string."""
+    _, reference = _parts_of(call.external_ref)
+    here = _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, reference)
+    named = calling.location(call, here, answer)
+    return egress.parse(named).path if named else ""
 
 
 def _parts_of(external_ref: str) -> tuple[str, str]:

@@ -17,11 +17,12 @@ POLL_SECONDS = 5.0
 OPERATIONS = {"start", "undo", "update", "describe", "rotate"}
 # Says that the path is the one that the back end itself named in a Location header.
 LOCATION = "location"
+# Stands in paths for what the back end calls the thing.
+REFERENCE = "{external_ref}"
 
 FIELDS = {"method", "path", "headers", "body", "success", "outputs", "secret_outputs", "external_ref", "poll"}
 POLL_FIELDS = {"path", "every", "status", "done", "failed", "detail", "result"}
 FORM = "application/x-www-form-urlencoded"
-_PLACE = re.compile(r"\{([A-Za-z_]+(?:\.[A-Za-z0-9_-]+)*)\}")
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 _DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
 
@@ -112,29 +113,18 @@ def _poll(said: Any) -> Poll | None:
     )
 
 
-def path_of(path: str, call: Call, external_ref: str) -> str:
-    """Fill `{external_ref}`, `{outputs.host}`, `{parameters.size}` ... into a path, percent-encoded.
+def path_of(path: str, external_ref: str) -> str:
+    """Fill `{external_ref}`, percent-encoded, into a path whose other values the engine has filled in.
 
-    Raises Failed for a value that is not there or empty, and for a path that would lead somewhere else.
+    Raises Failed where the back end has told no reference, and for a path that would lead somewhere else.
     """
-    known = {**call.context, "outputs": call.outputs, "external_ref": external_ref}
-    known["instance"] = {"id": str(call.instance_id), "name": call.instance_name}
-    filled = _PLACE.sub(lambda place: _part(place[1], known), path)
+    if REFERENCE in path and not external_ref:
+        raise Failed("The back end never said what it calls the thing; somebody has to look for it there.")
+    filled = path.replace(REFERENCE, quote(external_ref, safe=""))
     where = filled.partition("?")[0]
     if not _PATH.fullmatch(filled) or any(_DOTS.fullmatch(part) for part in where.split("/")) or "//" in where:
         raise Failed("The path of this step leads somewhere else than it says.", left_nothing=True)
     return filled
-
-
-def _part(name: str, known: Mapping[str, Any]) -> str:
-    value: Any = known
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, bool):
-        value = str(value).lower()
-    if not isinstance(value, str | int | float) or value == "":
-        raise Failed(f"The path of this step needs “{name}”, and nothing is known of it.")
-    return quote(str(value), safe="")
 
 
 def content_of(asked: Asked, call: Call) -> tuple[dict[str, str], bytes | None]:

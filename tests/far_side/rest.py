@@ -111,7 +111,7 @@ class RestBackEnd:
             case "PUT", ["things", name]:
                 is_new = name not in self.things
                 self.things[name] = self.things.get(name, {"id": name, "keys": []}) | (body or {})
-                self.things[name]["keys"].append(key)
+                self.things[name].setdefault("keys", []).append(key)
                 return 201 if is_new else 200, {}, self.things[name]
             case "GET", ["things", name] if name in self.things:
                 return 200, {}, self.things[name]
