@@ -218,8 +218,10 @@ def _written(
     step: Step, lines: list[str], write: Callable[[Run], Step | None], *, back_end_answered: bool = False
 ) -> Step | None:
     """Run `write` in a transaction, with the run locked before its step: everyone locks in this order."""
+    state = step.state
 
     def change() -> Step | None:
+        step.state = state  # a try before this one may have been rolled back, and its event with it
         run = Run.objects.select_for_update(of=("self",)).select_related("instance").get(pk=step.run_id)
         step.run = run
         keep_lines(step, lines)
@@ -228,7 +230,11 @@ def _written(
             breakers.note_answer(step.back_end)
         return following
 
-    return in_transaction(change)
+    try:
+        return in_transaction(change)
+    except BaseException:
+        step.state = state  # the worker tries again when the database is back
+        raise
 
 
 def _was_stopped(step: Step, run: Run) -> bool:
