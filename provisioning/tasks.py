@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from provisioning.services import execution, places
+from provisioning.services import execution, places, reconcile
 
 # A child process may take an hour; a network call never does (config/celery.py has its limits).
 LONG_SOFT_LIMIT, LONG_LIMIT = 3600, 3660
@@ -22,6 +22,13 @@ def advance_long(step_id: str) -> None:
     with places.for_long_work() as is_free:
         if is_free:
             execution.work(_named(step_id), queue="long")
+
+
+@shared_task(name=reconcile.TASK)
+def look_at_services() -> None:
+    """Look for a while whether what was delivered is still there, and ring for the rest."""
+    if not reconcile.reconcile(seconds=reconcile.GO_ON_SECONDS).is_over:
+        reconcile.ring()
 
 
 def _named(step_id: str) -> UUID | None:
