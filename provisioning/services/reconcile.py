@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from celery import current_app
 from django.db import connection, transaction
@@ -105,13 +106,13 @@ def _now() -> datetime:
     return now
 
 
-def _count(which: dict[str, object]) -> int:
+def _count(which: dict[str, Any]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(COUNT, which)
         return int(cursor.fetchone()[0])
 
 
-def _due(which: dict[str, object]) -> Iterator[ServiceInstance]:
+def _due(which: dict[str, Any]) -> Iterator[ServiceInstance]:
     """Take due services one by one; each is due no more once it is given."""
     while True:
         with connection.cursor() as cursor:
@@ -148,7 +149,7 @@ def _look(instance: ServiceInstance, ends_at: float) -> Seen:
         except Missing as error:
             return Seen("gone", scrub(f"{step.name}: {error}")[:MAX_REASON])
         except Exception as error:  # noqa: BLE001 (a back end that gives no answer is no reason to mark anything)
-            logger.info("Service %s: %s could not be looked at: %s", instance.pk, step.connector, error)
+            logger.debug("Service %s: %s could not be looked at: %s", instance.pk, step.connector, error)
             seen = Seen("unsure", scrub(str(error))[:MAX_REASON])
     return seen
 
