@@ -14,11 +14,14 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from core.parameters.bounds import MAX_BYTES, MAX_DEPTH, MAX_POINTER, Fault, faults, legible, step
+from core.parameters.bounds import MAX_BYTES, MAX_POINTER, Fault, faults, legible, step
 
 # What may be named below a name: None is anything, a mapping says the same of each name in it, any other
 # collection lists the names alone.
 Names = Collection[str] | None
+
+# Deeper than an order form: what a container of a Kubernetes manifest takes lies 12 levels down.
+MAX_DEPTH = 20
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME}|\[[0-9]{{1,4}}\])*")
@@ -27,7 +30,7 @@ _PART = re.compile(rf"({_NAME})|\[([0-9]+)\]")
 _MARK = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
 _BOUNDS = {
     "size": "The template may have at most 64 kB.",
-    "depth": "The template may be nested at most 10 levels deep.",
+    "depth": "The template may be nested at most 20 levels deep.",
     "text": "A text has a character that cannot be stored (NUL or half of a surrogate pair).",
     "number": "A number has more than 15 digits.",
     "type": "This is not a JSON value.",
@@ -54,9 +57,9 @@ class Unfilled(Exception):  # noqa: N818 (what the template is)
 def check(template: Any, roots: Mapping[str, Names]) -> list[Problem]:
     """List what is wrong in `template`, where only `roots` and the names below them may be named.
 
-    Takes any Python value and never raises. Bounds: 64 kB, 10 levels.
+    Takes any Python value and never raises. Bounds: 64 kB, 20 levels.
     """
-    broken = faults(template)
+    broken = faults(template, max_depth=MAX_DEPTH)
     if broken:
         return [Problem(fault.pointer, _BOUNDS[fault.kind]) for fault in broken]
     return [
@@ -95,7 +98,7 @@ def fill(template: Any, values: Mapping[str, Any], *, paths: Collection[str] = (
 
 
 def _first_fault(template: Any) -> Fault | None:
-    return next(iter(faults(template)), None)
+    return next(iter(faults(template, max_depth=MAX_DEPTH)), None)
 
 
 def _bounded(template: Any) -> None:

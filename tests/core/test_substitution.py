@@ -69,7 +69,7 @@ def test_what_names_nothing_stays_as_it_is(value):
     try:
         assert fill(template, VALUES) == template
     except Unfilled as error:
-        assert "10 levels" in error.message or "64 kB" in error.message  # noqa: PT017 (only bounds may refuse it)
+        assert "20 levels" in error.message or "64 kB" in error.message  # noqa: PT017 (only bounds may refuse it)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.just("${order.id}"))
@@ -133,8 +133,8 @@ def test_a_template_nested_too_deeply_is_refused_before_it_is_walked():
     template: Any = "x"
     for _ in range(5000):
         template = [template]
-    assert check(template, ROOTS) == [Problem("", "The template may be nested at most 10 levels deep.")]
-    with pytest.raises(Unfilled, match="10 levels"):
+    assert check(template, ROOTS) == [Problem("", "The template may be nested at most 20 levels deep.")]
+    with pytest.raises(Unfilled, match="20 levels"):
         fill(template, VALUES)
 
 
