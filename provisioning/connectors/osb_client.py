@@ -125,7 +125,7 @@ def object_in(answer: egress.Answer) -> dict[str, Any] | None:
 def refusal(answer: egress.Answer) -> tuple[str, str]:
     """Give the error code of an answer that is no success, and what it says in a sentence for IT."""
     body = object_in(answer) or {}
-    code, told = (body.get(name) if isinstance(body.get(name), str) else "" for name in ("error", "description"))
+    code, told = (str(body[name]) if isinstance(body.get(name), str) else "" for name in ("error", "description"))
     told = " ".join(told.split())[:300]
     if answer.status in {401, 403}:
         return code, f"The broker refused the credentials of the back end ({answer.status}). {told}".rstrip()

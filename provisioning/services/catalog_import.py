@@ -186,9 +186,9 @@ def _write_plan(draft: OfferingVersion, found: PlanFound, position: int, actor: 
     plan.name, plan.description, plan.limits = found.name, found.description, found.limits
     catalog.save_part(plan, actor=actor)
     wanted = {(price.kind, price.unit): price for price in found.prices}
-    for price in plan.prices.all():
-        if (price.kind, price.unit) not in wanted:
-            catalog.remove_part(price, actor=actor)
+    for row in plan.prices.all():
+        if (row.kind, row.unit) not in wanted:
+            catalog.remove_part(row, actor=actor)
     for (kind, unit), price in wanted.items():
         row = plan.prices.filter(kind=kind, unit=unit).first() or Price(plan=plan, kind=kind, unit=unit)
         row.amount, row.currency = price.amount, price.currency

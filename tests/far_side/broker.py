@@ -77,6 +77,7 @@ class Database(service_broker.ServiceBroker):
 
     def __init__(self, *, is_async=False, polls=2):
         self.is_async, self.polls = is_async, polls
+        self.refuses_changes = False
         self.instances: dict[str, dict[str, Any]] = {}
         self.bindings: dict[str, dict[str, Any]] = {}
         self.identities: list[Any] = []
@@ -105,6 +106,8 @@ class Database(service_broker.ServiceBroker):
 
     def update(self, instance_id, details, async_allowed, **_more):
         """Change plan and parameters."""
+        if self.refuses_changes:
+            raise errors.ErrPlanChangeNotSupported
         instance = self.instances[instance_id]
         instance["previous"] = vars(details.previous_values) if details.previous_values else None
         instance["plan"] = details.plan_id or instance["plan"]

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 import catalog.services as catalog
+import orders.services as orders
 from catalog.models import BackEnd, Category, Offering, OfferingVersion
 from core.problems import Conflict
 from provisioning.services import import_catalog
@@ -241,19 +242,61 @@ def test_another_kind_of_back_end_is_no_broker(org, shelf):
         import_catalog(row, category=shelf, service_owner=org.service_owner, actor=org.curator)
 
 
-def test_what_a_real_broker_offers_is_imported_published_ordered_and_delivered(org, shelf):
+@pytest.fixture
+def delivered(org, shelf):
+    """A service of a real, asynchronous broker that was imported, published and ordered; with the broker."""
     real = RealBroker(is_async=True)
-    try:
-        row = a_back_end(org, real.address, "real")
-        imported = import_catalog(row, category=shelf, service_owner=org.service_owner, actor=org.curator)
-        assert (imported.created, imported.problems) == (["shop-database"], [])
-        order = place(publish(org), org.business)
+    row = a_back_end(org, real.address, "real")
+    imported = import_catalog(row, category=shelf, service_owner=org.service_owner, actor=org.curator)
+    assert (imported.created, imported.problems) == (["shop-database"], [])
+    order = place(publish(org), org.business)
+    drive()
+    assert (fresh(order).state, fresh(order.instance).state) == ("completed", "active")
+    yield fresh(order.instance), real
+    real.close()
+
+
+def change(instance, person, action="modify", **wanted):
+    """Order a change or the removal of a service."""
+    wanted = orders.WantedChange(action=action, service_instance=str(instance.pk), **wanted)
+    return orders.place_change(wanted, actor=person).order
+
+
+def test_what_a_real_broker_offers_is_imported_published_ordered_and_delivered(delivered):
+    instance, real = delivered
+    assert real.database.instances[str(instance.pk)]["parameters"] == {"storage": 5}
+    assert len(real.database.bindings) == 1
+
+
+def test_its_plan_and_parameters_are_changed(delivered, org):
+    instance, real = delivered
+    order = change(instance, org.business, plan="shop-database/large", parameters={"storage": 9})
+    drive()
+    assert (fresh(order).state, fresh(instance).state, fresh(instance).plan.slug) == ("completed", "active", "large")
+    there = real.database.instances[str(instance.pk)]
+    assert (there["plan"], there["parameters"], there["previous"]["plan_id"]) == (LARGE, {"storage": 9}, SMALL)
+
+
+def test_a_change_that_the_broker_refuses_leaves_everything_as_it_was(delivered, org):
+    instance, real = delivered
+    real.database.refuses_changes = True
+    order = change(instance, org.business, plan="shop-database/large")
+    drive()
+    assert (fresh(order).state, fresh(instance).state, fresh(instance).plan.slug) == ("failed", "active", "small")
+    assert list(real.database.instances) == [str(instance.pk)]
+    assert len(real.database.bindings) == 1
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_removed_nothing_is_left_at_the_broker(delivered, org, is_changed):
+    instance, real = delivered
+    if is_changed:
+        change(instance, org.business, plan="shop-database/large")
         drive()
-        assert (fresh(order).state, fresh(order.instance).state) == ("completed", "active")
-        assert real.database.instances[str(order.instance_id)]["parameters"] == {"storage": 5}
-        assert len(real.database.bindings) == 1
-    finally:
-        real.close()
+    order = change(fresh(instance), org.business, "delete")
+    drive()
+    assert (fresh(order).state, fresh(instance).state) == ("completed", "retired")
+    assert (real.database.instances, real.database.bindings) == ({}, {})
 
 
 # --- the command ------------------------------------------------------------------------------------
