@@ -30,6 +30,8 @@ LEAST_SILENCE = 3.0
 # How long a program that was asked to end may take.
 GRACE_SECONDS = 10.0
 PASSED_ON_LEAST = 6
+# The codes of programs that a signal ended: they may have left anything.
+KILLED = range(129, 193)
 # What keeper.py answers where a later attempt has taken the workspace over.
 SUPERSEDED = 243
 
@@ -41,6 +43,7 @@ class Workspace:
     call: Call
     folder: Path
     grace: float
+    lock: WorkspaceLock = field(init=False)
     _held_back: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     _left_out: int = 0
 
@@ -87,7 +90,8 @@ class Workspace:
             raise LeaseLost(f"A later attempt works for step {call.step_id}.")
         if code < 0:
             raise Retry("The program's keeper was killed; what it left is ended by the next attempt.", is_fault=False)
-        self.lock.note(0)
+        if code not in KILLED:
+            self.lock.note(0)
         return Ended(code, bytes(lines.output), list(lines.last))
 
     def log(self, line: str) -> None:

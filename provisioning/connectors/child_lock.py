@@ -23,6 +23,7 @@ TURN_SECONDS = 0.2
 # How long to wait for what an earlier attempt left running, beyond its grace.
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
+SHARED_SECONDS = 300.0
 # After so long the lock of a worker whose programs are gone is taken from it: it is hung, or stopped.
 TAKE_OVER_SECONDS = 2.0
 
@@ -37,14 +38,13 @@ class WorkspaceLock:
         self.path = folder / "lock"
         # Who only looks, without a claim, and who shares the folder, ends nobody's work.
         self.is_modest = call.fencing_token == 0 or is_shared
-        self.grace = grace
+        self.patience = SHARED_SECONDS if is_shared else LOOK_SECONDS if self.is_modest else grace + PATIENCE_SECONDS
         # Whether an earlier attempt was cut off while a program of its own ran here.
         self.was_cut_off = False
         self.fd = self._open(self.path)
 
     def acquire(self) -> None:
         """Take the lock, and end what an earlier attempt left running. Raises Retry where it stays taken, LeaseLost."""
-        patience = LOOK_SECONDS if self.is_modest else self.grace + PATIENCE_SECONDS
         began, was_asked, was_killed = time.monotonic(), False, False
         while not self._try():
             self.call.check()
@@ -54,12 +54,12 @@ class WorkspaceLock:
                     was_asked = True
                     self.log("An earlier attempt is still at work; it is asked to end.")
                     self._ask_to_end()
-                if waited > patience - PATIENCE_SECONDS / 2 and not was_killed:
+                if waited > self.patience - PATIENCE_SECONDS / 2 and not was_killed:
                     was_killed = True
                     self._kill_left()
                 if waited > TAKE_OVER_SECONDS and programs(self.folder) == [] and self._take_over():
                     return
-            if waited > patience:
+            if waited > self.patience:
                 raise Retry("Another program still works for this service.", after=10.0, is_fault=False)
             time.sleep(TURN_SECONDS)
 

@@ -139,7 +139,8 @@ def _place(call: Call) -> str:
     first, _, kept = call.external_ref.partition("/")
     if first == call.instance_id.hex and NAME.fullmatch(kept.removeprefix("terraform-")):
         return kept
-    return f"terraform-{_checked(call.inputs.get('workspace', call.inputs.get('module')), 'workspace')}"
+    own = _checked(call.inputs["workspace"], "workspace") if "workspace" in call.inputs else _name(call)
+    return f"terraform-{own}"
 
 
 def _checked(given: Any, key: str) -> str:

@@ -46,6 +46,10 @@ class Attempt:
         """Stop the worker in its tracks."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
+    def thaw(self):
+        """Let it go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def answer(self):
         """Wait for its end and give what it printed."""
         return self.process.communicate(timeout=30)[0].decode()

@@ -58,12 +58,7 @@ def run(work, text, call=None, **options):
     """Run such a program in the workspace of a call."""
     grace = options.pop("grace", 0.5)
     with child.workspace(call or a_call(work_seconds=30.0), "place", grace=grace) as held:
-        return held.run(
-            program(work, text),
-            cwd=held.folder,
-            environment=options.pop("environment", child.environment_for()),
-            **options,
-        )
+        return held.run(program(work, text), cwd=held.folder, environment=child.environment_for(), **options)
 
 
 def test_its_lines_reach_the_log_while_it_still_runs(work):
@@ -204,8 +199,8 @@ def test_a_killed_program_is_told_by_its_code(work):
 WORKER = """
 import os, sys, time
 sys.path.insert(0, {base!r})
-import django
-django.setup()
+from django.conf import settings
+settings.configure(WORK_ROOT={root!r}, CHILD_ENVIRONMENT=[])
 from tests.provisioning.test_child import holds, program
 from tests.provisioning.calls import a_call
 from provisioning.connectors import child
@@ -225,9 +220,9 @@ def worker(work, settings, started):
     processes = []
 
     def start(call, *, lease=30.0):
-        text = WORKER.format(base=str(settings.BASE_DIR), work=str(work), instance=str(call.instance_id), lease=lease)
-        environment = os.environ | {"WORK_ROOT": settings.WORK_ROOT, "DJANGO_SETTINGS_MODULE": "config.settings"}
-        process = subprocess.Popen([sys.executable, "-c", text], env=environment, start_new_session=True)
+        places = {"base": str(settings.BASE_DIR), "work": str(work), "root": settings.WORK_ROOT}
+        text = WORKER.format(instance=str(call.instance_id), lease=lease, **places)
+        process = subprocess.Popen([sys.executable, "-c", text], start_new_session=True)
         processes.append(process)
         assert wait_until(lambda: len(started()) == 2 or process.poll() is not None, SECONDS)
         assert process.poll() is None
