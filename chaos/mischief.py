@@ -105,11 +105,11 @@ class Mischief:
     def _worker_frozen(self) -> None:
         slot = self.chance.choice(self.site.workers)
         frozen = slot.process
-        self.site.signal_group(slot, signal.SIGSTOP)
+        self.site.freeze(slot)
 
         def wake() -> None:
             if slot.process is frozen:
-                self.site.signal_group(slot, signal.SIGCONT)
+                self.site.wake(slot)
 
         self._later(self.chance.uniform(*FREEZE_SECONDS), wake)
 

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from redis import Redis, RedisError
 
 from config import embedded
@@ -118,16 +117,17 @@ class Site:
 
     def pool_of(self, slot: Slot) -> list[int]:
         """List the process ids of a worker's places."""
-        with contextlib.suppress(psutil.Error):
-            if slot.process:
-                return [child.pid for child in psutil.Process(slot.process.pid).children(recursive=True)]
-        return []
+        return slot.process.pool() if slot.process else []
 
-    def signal_group(self, slot: Slot, number: signal.Signals) -> None:
-        """Freeze or wake a process and its children."""
+    def freeze(self, slot: Slot) -> None:
+        """Stop a process and its children where they are."""
         if slot.process:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(slot.process.pid, number)
+            slot.process.freeze()
+
+    def wake(self, slot: Slot) -> None:
+        """Let them go on."""
+        if slot.process:
+            slot.process.wake()
 
     def kill_place(self, pid: int) -> None:
         """Kill one pool process of a worker."""
@@ -189,7 +189,7 @@ class Site:
     def end(self) -> None:
         """Kill what runs."""
         for slot in self.slots:
-            self.signal_group(slot, signal.SIGCONT)
+            self.wake(slot)
         self.processes.end()
 
     def _tails(self) -> str:

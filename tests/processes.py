@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -54,6 +55,24 @@ class Process:
         """Tell whether it runs."""
         return self.process.poll() is None
 
+    def pool(self) -> list[int]:
+        """List the process ids of its children: the places of a worker."""
+        with contextlib.suppress(OSError):  # it has just ended
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return []
+
+    def freeze(self) -> None:
+        """Stop it and its children where they are, as a machine that swaps or migrates does."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
     def wait_for_line(self, text: str, seconds: float = START_SECONDS) -> None:
         """Wait until its log has `text`."""
         found = wait_until(lambda: not self.alive() or text in self.log.read_text(errors="replace"), seconds)
@@ -71,8 +90,7 @@ class Process:
 
     def kill(self) -> None:
         """End it and its pool at once, as a power cut would."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self.process.wait(timeout=10)
 
 
@@ -158,6 +176,13 @@ class Web:
         self, method: str, path: str, body: Any = None, *, token: str = "", key: str = ""
     ) -> tuple[int, dict[str, Any]]:
         """Send one request; give status and JSON body."""
+        status, _, text = self.answer(method, path, body, token=token, key=key)
+        return status, json.loads(text or b"{}")
+
+    def answer(
+        self, method: str, path: str, body: Any = None, *, token: str = "", key: str = ""
+    ) -> tuple[int, Message, bytes]:
+        """Send one request; give status, headers and body."""
         headers = {"Content-Type": "application/json"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
@@ -165,6 +190,6 @@ class Web:
         try:
             client.request(method, path, json.dumps(body) if body is not None else None, headers)
             answer = client.getresponse()
-            return answer.status, json.loads(answer.read() or b"{}")
+            return answer.status, answer.headers, answer.read()
         finally:
             client.close()

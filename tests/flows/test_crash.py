@@ -5,15 +5,12 @@ import json
 import os
 import signal
 import time
-from contextlib import closing, contextmanager
 from datetime import timedelta
 from uuid import uuid4
 
-import psycopg2
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection
 from psycopg2 import sql
 
 import accounts.services as accounts
@@ -27,37 +24,20 @@ from provisioning.models import StepAttempt
 from provisioning.services import reveal
 from tests import servers
 from tests.factories import published_offering, wanted_body
+from tests.flows.outcomes import (
+    RECOVERY_SECONDS,
+    SLACK_SECONDS,
+    another_connection,
+    attempts,
+    owner_url,
+    states,
+    wait_for,
+)
 from tests.provisioning.back_ends import PostgreSQLServer
 from tests.provisioning.calls import a_call
 from tests.provisioning.engine import fresh, place, run_of, step_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-
-# Twice the lease, as promised, and what a busy machine of two cores may take on top.
-RECOVERY_SECONDS = 2 * settings.LEASE_SECONDS + settings.SWEEP_SECONDS
-SLACK_SECONDS = 10.0
-
-
-def states(*orders):
-    return [fresh(order).state for order in orders]
-
-
-def wait_for(condition, seconds=RECOVERY_SECONDS + SLACK_SECONDS):
-    """Wait for what has to become true."""
-    assert wait_until(condition, seconds), f"not within {seconds} s"
-
-
-@contextmanager
-def another_connection(url):
-    """A transaction of a bystander, which ends without a trace."""
-    with closing(psycopg2.connect(url)) as session:
-        yield session
-        session.rollback()
-
-
-def owner_url():
-    known = connection.settings_dict
-    return f"postgresql://{known['USER']}:{known['PASSWORD']}@{known['HOST']}:{known['PORT']}/{known['NAME']}"
 
 
 def check_delivered_once(order):
@@ -68,9 +48,9 @@ def check_delivered_once(order):
     assert len(named_after_it) == 1
     password = reveal(instance, actor=instance.owner)["password"]
     assert back_end.use(instance.outputs, password) == [(0,)]
-    attempts = list(step_of(order).attempts.values_list("number", "outcome"))
-    assert attempts[0] == (1, "lost")
-    assert attempts[-1][1] == "succeeded"
+    made = attempts(order)
+    assert made[0] == (1, "lost")
+    assert made[-1][1] == "succeeded"
 
 
 @pytest.fixture
@@ -121,8 +101,27 @@ def test_only_the_pool_process_killed_the_same_worker_goes_on(ordered, processes
     far_side.open("gate")
     wait_for(lambda: states(order) == ["completed"])
     assert worker.alive()
-    assert list(step_of(order).attempts.values_list("number", "outcome")) == [(1, "lost"), (2, "succeeded")]
+    assert attempts(order) == [(1, "lost"), (2, "succeeded")]
     assert far_side.live() == far_side.live(order.instance_id)
+
+
+def test_a_worker_killed_before_its_first_sign_of_life_is_missed_all_the_same(ordered, processes, far_side):
+    order = ordered(("Making it", "fake", {"hold": "gate"}))
+    first = processes.worker()
+    second = processes.worker(ready=False)
+    wait_for(lambda: far_side.calls("start"))
+    place = int(StepAttempt.objects.get().worker.rsplit(":", 1)[1])
+    holder = first if place in first.pool() else second
+    holder.kill()
+    heartbeat = step_of(order).heartbeat_at
+    killed_at = time.monotonic()
+    far_side.open("gate")
+    wait_for(lambda: states(order) == ["completed"])
+    assert heartbeat is None
+    assert time.monotonic() - killed_at < RECOVERY_SECONDS + SLACK_SECONDS
+    assert attempts(order) == [(1, "lost"), (2, "succeeded")]
+    (first_call, second_call) = far_side.calls("start")
+    assert first_call == second_call  # the same key, too
 
 
 def test_a_step_that_kills_its_worker_ends_at_its_maximum_and_others_go_on(ordered, processes, far_side):
@@ -163,6 +162,23 @@ def test_asked_to_end_a_worker_finishes_its_step_and_hands_over_the_rest(ordered
     wait_for(lambda: states(*orders) == ["completed"] * 4)
     assert len(far_side.calls("start")) == 4
     assert set(StepAttempt.objects.values_list("number", flat=True)) == {1}
+
+
+def test_killed_a_second_after_it_was_asked_to_end_a_worker_loses_nothing(ordered, processes, far_side):
+    first = ordered(("Making it", "bare", {"hold": "gate"}))
+    orders = [first, *(place(first.plan.version.offering, first.requester) for _ in range(9))]
+    worker = processes.worker(places=2)
+    wait_for(lambda: len(far_side.calls("start")) == 2)
+    worker.process.terminate()
+    worker.wait_for_line("Warm shutdown")
+    worker.kill()
+    far_side.open("gate")
+    processes.worker(places=2)
+    wait_for(lambda: states(*orders) == ["completed"] * 10)
+    assert len(far_side.live()) == 10
+    lost = StepAttempt.objects.filter(outcome="lost")
+    assert lost.count() == 2
+    assert StepAttempt.objects.count() == 12
 
 
 def test_without_redis_and_with_a_hanging_one_orders_are_taken_at_once_and_run_later(org, far_side, processes):
