@@ -178,7 +178,7 @@ class Demo:
             "DEMO_NAMES_URL": url,
             "DEMO_NAMES_TOKEN": values.get("DEMO_NAMES_TOKEN") or secrets.token_urlsafe(24),
             "EGRESS_ALLOW": ",".join(sorted(allowed)),
-            "EMAIL_URL": given.get("EMAIL_URL") or f"filemail://{VAR / 'mail'}",
+            "EMAIL_URL": given.get("EMAIL_URL") or f"filemail:///{VAR / 'mail'}",
         }
 
     def _manage(self, *arguments: str) -> str:
