@@ -20,6 +20,8 @@ from provisioning.connectors.child_output import Ended
 VARIABLES = "variables.tfvars.json"
 OVERRIDE = "greenlane_override.tf.json"
 STATE = "terraform.tfstate"
+# Where the backend `local` keeps the states of workspaces, beside the module.
+LOCAL_STATES = "terraform.tfstate.d"
 NOT_COPIED = shutil.ignore_patterns(".git", ".terraform", "*.tfstate", "*.tfstate.*", OVERRIDE)
 PLANNED = 2  # the exit code of `plan -detailed-exitcode` where something is to be changed
 LOCKED = "Error acquiring the state lock"
@@ -112,6 +114,8 @@ class Module:
                 state = self.folder / STATE if self.is_begun else aside / STATE
                 override = {"terraform": {"backend": {"local": {"path": str(state)}}}}
                 (aside / OVERRIDE).write_text(json.dumps(override))
+            elif (self.folder / LOCAL_STATES).is_dir():
+                shutil.copytree(self.folder / LOCAL_STATES, aside / LOCAL_STATES)
             write_whole(aside / VARIABLES, json.dumps(variables))
             self._init(aside)
             if not (aside / OVERRIDE).exists():
