@@ -94,8 +94,7 @@ def _send(call: Call, connection: "_Connection", message: EmailMessage) -> None:
     """Deliver by SMTP, with everything that is said before the text apart from the text itself."""
     with ended_in_time(call, connection.hang_up), connection.closed_in_the_end():
         try:
-            connection.open()
-            smtp: smtplib.SMTP = connection.connection
+            smtp = connection.opened()
             _prepare(call, smtp, message)
         except (OSError, smtplib.SMTPException) as error:
             stop_if_lost(call, error)
@@ -158,7 +157,7 @@ def _bytes(said: bytes | str) -> bytes:
 
 def _on_the_wire(message: EmailMessage) -> bytes:
     """Give the message as SMTP carries it: lines with CR LF, dots doubled, a dot alone at the end."""
-    text = message.message().as_bytes(linesep="\r\n")
+    text = re.sub(rb"\r?\n", b"\r\n", message.message().as_bytes())
     text += b"" if text.endswith(b"\r\n") else b"\r\n"
     return _LEADING_DOT.sub(b"..", text) + b".\r\n"
 
@@ -179,6 +178,13 @@ class _Connection(EmailBackend):
                 return super()._get_socket(*where)
 
         return Known
+
+    def opened(self) -> smtplib.SMTP:
+        """Connect, encrypt and sign in; give the client. Raises OSError or SMTPException."""
+        self.open()
+        if self.connection is None:
+            raise smtplib.SMTPServerDisconnected
+        return self.connection
 
     def hang_up(self) -> None:
         """End whatever it waits for."""
