@@ -228,7 +228,7 @@ def _bound(call: Call, state: State, body: dict[str, Any]) -> Done:
     bound = State(phase="bound", dashboard_url=state.dashboard_url)
     return Done(
         {"dashboard_url": state.dashboard_url} if state.dashboard_url else {},
-        detail="The service is set up, with its credentials.",
+        detail="It has new credentials." if call.operation == "rotate" else "It is set up, with its credentials.",
         external_ref=bound.write(),
         secrets=_secrets_of(credentials),
     )
@@ -306,8 +306,7 @@ def _progress(call: Call, state: State) -> tuple[str, str, float | None]:
         _, said = osb_client.refusal(answer)
         told = said if answer.status != OK else "The broker does not say how far it got."
         raise Retry(told, after=after or SHORTEST_PAUSE, is_fault=answer.status >= FAULTS)
-    description = body.get("description")
-    return body["state"], description[:300] if isinstance(description, str) else "", after
+    return body["state"], osb_client.line(body.get("description"), 300), after
 
 
 def _is_late(call: Call, state: State) -> bool:

@@ -125,14 +125,19 @@ def object_in(answer: egress.Answer) -> dict[str, Any] | None:
 def refusal(answer: egress.Answer) -> tuple[str, str]:
     """Give the error code of an answer that is no success, and what it says in a sentence for IT."""
     body = object_in(answer) or {}
-    code, told = (str(body[name]) if isinstance(body.get(name), str) else "" for name in ("error", "description"))
-    told = " ".join(told.split())[:300]
+    code, told = line(body.get("error"), 60), line(body.get("description"), 300)
     if answer.status in {401, 403}:
         return code, f"The broker refused the credentials of the back end ({answer.status}). {told}".rstrip()
     if answer.status == 412:  # noqa: PLR2004 (HTTP)
         return code, f"The broker does not speak version {VERSION} of the API. {told}".rstrip()
-    said = f"The broker answered {answer.status}{f' {code[:60]}' if code else ''}{f': {told}' if told else '.'}"
+    said = f"The broker answered {answer.status}{f' {code}' if code else ''}{f': {told}' if told else '.'}"
     return code, f"{WORDS[code]} {said}" if code in WORDS else said
+
+
+def line(value: Any, longest: int) -> str:
+    """Give what a broker says as one line that can be shown; nothing for what is no text."""
+    text = value if isinstance(value, str) else ""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:longest]
 
 
 def is_busy(answer: egress.Answer) -> bool:

@@ -7,8 +7,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from core import money
+from core.parameters.bounds import faults
 from provisioning.services.broker_forms import Form, form_for
 
+MAX_BYTES, MAX_DEPTH = 2 * 1024 * 1024, 40
 MAX_SERVICES, MAX_PLANS, LONGEST_ID = 200, 50, 200
 USUAL_CURRENCY = "USD"
 USUAL_TIMEOUT, SPARE_SECONDS, LONGEST_TIMEOUT = 3600, 600, 90 * 86400
@@ -57,6 +59,8 @@ class ServiceFound:
 
 def read(body: Any) -> tuple[list[ServiceFound], list[str]]:
     """Read a catalog. Give its services, and sentences on what is no service. Never raises."""
+    if any(fault.kind in {"depth", "size"} for fault in faults(body, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)):
+        return [], ["The broker's catalog is too large or nested too deeply."]
     listed = body.get("services") if isinstance(body, dict) else None
     if not isinstance(listed, list):
         return [], ["The broker's catalog has no list of services."]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import parameters
+from core.parameters.schema import MAX_FIELDS
 
 Schema = dict[str, Any]
 
@@ -42,9 +43,12 @@ def form_for(schemas: dict[str, Any]) -> Form:
     if not read:
         return form
     first, *others = read.values()
-    for name, spec in first.items():
-        if all(other.get(name) == spec for other in others):
-            _add(form, name, spec, is_required=_is_required(known, name))
+    shared = {name: spec for name, spec in first.items() if all(other.get(name) == spec for other in others)}
+    if len(shared) > MAX_FIELDS:
+        form.problems.append(f"The form is left empty: {len(shared)} parameters are more than {MAX_FIELDS}.")
+        return form
+    for name, spec in shared.items():
+        _add(form, name, spec, is_required=_is_required(known, name))
     asked = {form.names.get(at, at) for at in form.schema["properties"]}
     for plan, specs in read.items():
         left_out = sorted(name for name in specs if name not in asked and first.get(name) != specs[name])

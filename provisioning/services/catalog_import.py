@@ -21,6 +21,7 @@ from provisioning.services.broker_catalog import PlanFound, ServiceFound
 
 CONNECTOR = "osb"
 IMPORTED = "offering.imported"
+MAX_SENTENCE = 500
 # What the catalog says of a step; a curator's other inputs stay.
 OURS = ("service_id", "instances_retrievable", "parameter_names")
 
@@ -56,6 +57,8 @@ def import_catalog(back_end: BackEnd, *, category: Category, service_owner: Any,
         getattr(imported, outcome).append(slug)
         imported.problems += [f"{service.name}: {problem}" for problem in service.problems]
     imported.problems += _gone(back_end, {service.id for service in services})
+    # They name what the broker calls things: shown on pages and terminals, one line each.
+    imported.problems = [broker_catalog.line(problem, MAX_SENTENCE) for problem in imported.problems]
     return imported
 
 

@@ -157,6 +157,15 @@ def test_what_is_no_service_is_named_and_left_out(body):
     assert all(sentence.endswith(".") for sentence in problems)
 
 
+def test_a_catalog_that_is_too_deep_is_named():
+    body = catalog_body()
+    deep: dict = {}
+    body["services"][0]["metadata"]["more"] = deep
+    for _ in range(900):
+        deep["more"] = deep = {}
+    assert broker_catalog.read(body) == ([], ["The broker's catalog is too large or nested too deeply."])
+
+
 def test_one_id_is_one_service():
     body = catalog_body()
     body["services"].append(copy.deepcopy(body["services"][0]))

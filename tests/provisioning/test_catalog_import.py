@@ -188,6 +188,7 @@ def test_what_cannot_be_taken_over_is_named_and_the_rest_is_drafted(run_import, 
     for plan in service["plans"]:
         properties = plan["schemas"]["service_instance"]["create"]["parameters"]["properties"]
         properties["tags"] = {"type": "array", "items": {"type": "string"}}
+        properties["\x1b[31m"] = {"type": "null"}
         properties["disk-size"] = {"type": "integer", "exclusiveMinimum": True}
     broker.catalog["services"].append({"id": "odd"})
     imported = run_import()
@@ -195,6 +196,7 @@ def test_what_cannot_be_taken_over_is_named_and_the_rest_is_drafted(run_import, 
     assert all(
         word in told for word in ("Shop database: ", "route_forwarding", "tags", "exclusiveMinimum", "Service 2")
     )
+    assert told.isprintable()
     assert draft().workflow_steps.get().inputs["parameter_names"] == {"disk_size": "disk-size"}
 
 

@@ -146,6 +146,7 @@ class _LosesAtOnce(list):
     [
         (Say(400, {"description": "storage is too large"}), "400: storage is too large"),
         (Say(400, {"error": "Quota", "description": 7}), "400 Quota"),
+        (Say(400, {"error": "a" * 90, "description": "\x1b[31mred\n\nline"}), f"400 {'a' * 60}: [31mred line"),
         (Say(401), "refused the credentials"),
         (Say(412, {"description": "At most 2.13"}), "version 2.17 of the API. At most 2.13"),
         (Say(422, {"error": "MaintenanceInfoConflict"}), "import its services again"),
