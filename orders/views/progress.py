@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
+
+from django.utils import timezone
 
 from core.templatetags.greenlane import duration
 from orders.models import Order
@@ -24,7 +27,60 @@ CSS = {
     Step.State.COMPENSATED: "skipped",
 }
 SHOWN_SECONDS = 0.05  # shorter ones would read as "0.0 s"
+ROUNDED = 5  # seconds: nobody needs a new page each second
 LATE = "It takes longer than promised. The work goes on by itself: you need not order again."
+
+
+BROKEN = {Step.State.FAILED, Step.State.COMPENSATION_FAILED}
+TONES = {
+    Order.State.SUBMITTED: "active",
+    Order.State.AWAITING_APPROVAL: "person",
+    Order.State.FULFILLING: "active",
+    Order.State.COMPLETED: "done",
+    Order.State.DENIED: "failed",
+    Order.State.FAILED: "failed",
+    Order.State.CANCELED: "skipped",
+}
+HEADINGS = {
+    Order.Action.ADD: {
+        Order.State.AWAITING_APPROVAL: "{name} waits for approval",
+        Order.State.FULFILLING: "{name} is being delivered",
+        Order.State.DENIED: "{name} was not accepted",
+        Order.State.FAILED: "{name} could not be delivered",
+        Order.State.CANCELED: "{name} is canceled",
+    },
+    Order.Action.MODIFY: {
+        Order.State.AWAITING_APPROVAL: "The change of {name} waits for approval",
+        Order.State.FULFILLING: "{name} is being changed",
+        Order.State.COMPLETED: "{name} is changed",
+        Order.State.DENIED: "The change of {name} was not accepted",
+        Order.State.FAILED: "{name} could not be changed",
+        Order.State.CANCELED: "The change of {name} is canceled",
+    },
+    Order.Action.DELETE: {
+        Order.State.AWAITING_APPROVAL: "The removal of {name} waits for approval",
+        Order.State.FULFILLING: "{name} is being removed",
+        Order.State.COMPLETED: "{name} is removed",
+        Order.State.DENIED: "The removal of {name} was not accepted",
+        Order.State.FAILED: "{name} could not be removed",
+        Order.State.CANCELED: "The removal of {name} is canceled",
+    },
+}
+CANCELING = {
+    Order.Action.ADD: "{name} is being canceled",
+    Order.Action.MODIFY: "The change of {name} is being canceled",
+    Order.Action.DELETE: "{name} is being removed",
+}
+WAITING = {
+    Order.Action.ADD: "{name} waits for a person",
+    Order.Action.MODIFY: "The change of {name} waits for a person",
+    Order.Action.DELETE: "The removal of {name} waits for a person",
+}
+CANCELED = {
+    Order.Action.ADD: "What had been made was taken back, and nothing is charged.",
+    Order.Action.MODIFY: "It is as it was before.",
+    Order.Action.DELETE: "It stays.",
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +92,8 @@ class Row:
     state_label: str
     detail: str = ""
     seconds: float | None = None
-    next_run_at: datetime | None = None
+    # Somebody of IT looks at it, and no task of a person who delivers.
+    is_in_trouble: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +127,15 @@ def progress_of(order: Order, steps: Sequence[Step], now: datetime, *, shows_err
     """Put an order with the steps of its runs into words.
 
     `order` comes with its plan, version, offering, figures, decision and instance; `steps` with their runs,
-    oldest run first. `shows_errors` adds what went wrong at the back ends, which is for IT.
+    oldest run first, as many as belong on its page. `shows_errors` adds what went wrong at the back ends, which is
+    for IT.
     """
-    rows = [_decided(order), *(_row(step, shows_errors=shows_errors) for step in steps if _is_setup(step))]
-    rows += [_ready(order)] if order.instance else []
-    rows += [_row(step, shows_errors=shows_errors) for step in _latest_change(steps)]
-    tone, heading = _headline(order, rows)
+    shown = _Shown(now, shows_errors=shows_errors)
+    rows = [_decided(order), *(shown.row(step) for step in _own(order, steps))]
+    if order.action == Order.Action.ADD:
+        rows += [_ready(order)] if order.instance else []
+        rows += [shown.row(step) for step in _latest_change(order, steps)]
+    tone, heading = _headline(order, rows, steps)
     is_moving = order.state in Order.OPEN or any(step.run.state in Run.OPEN for step in steps)
     return Progress(
         heading=heading,
@@ -87,13 +147,15 @@ def progress_of(order: Order, steps: Sequence[Step], now: datetime, *, shows_err
     )
 
 
-def _is_setup(step: Step) -> bool:
-    return step.run.kind == Run.Kind.PROVISION
+def _own(order: Order, steps: Sequence[Step]) -> list[Step]:
+    """Give the steps of the order's last run: what an earlier one tried is over."""
+    own = [step for step in steps if step.run.order_ref == order.pk]
+    return [step for step in own if step.run_id == own[-1].run_id]
 
 
-def _latest_change(steps: Sequence[Step]) -> list[Step]:
+def _latest_change(order: Order, steps: Sequence[Step]) -> list[Step]:
     """Give the steps of the last run that changed what was delivered, such as a new password."""
-    later = [step for step in steps if not _is_setup(step)]
+    later = [step for step in steps if step.run.order_ref != order.pk]
     return [step for step in later if step.run_id == later[-1].run_id]
 
 
@@ -108,18 +170,57 @@ def _decided(order: Order) -> Row:
     return Row("Order accepted", "done", "Done", f"Pre-authorized: all {checks} checks passed, no approval needed.")
 
 
-def _row(step: Step, *, shows_errors: bool) -> Row:
-    took = None
-    if step.state == Step.State.SUCCEEDED and step.started_at and step.finished_at:
-        took = (step.finished_at - step.started_at).total_seconds()
-        took = took if took >= SHOWN_SECONDS else None
-    detail = step.detail
-    if step.state == Step.State.RETRY:
-        detail = "It did not work at once."
-    if shows_errors and step.error:
-        detail = f"{detail} {step.error}".strip()
-    again_at = step.next_run_at if step.state == Step.State.RETRY else None
-    return Row(step.name, CSS[Step.State(step.state)], step.get_state_display(), detail, took, again_at)
+@dataclass(frozen=True)
+class _Shown:
+    """How steps become lines: at which time, and whether for IT."""
+
+    now: datetime
+    shows_errors: bool
+
+    def row(self, step: Step) -> Row:
+        """Put one step into words."""
+        took = None
+        if step.state == Step.State.SUCCEEDED and step.started_at and step.finished_at:
+            took = (step.finished_at - step.started_at).total_seconds()
+            took = took if took >= SHOWN_SECONDS else None
+        detail = self._detail(step)
+        if self.shows_errors and step.error:
+            detail = f"{detail} {step.error}".strip()
+        is_in_trouble = _is_held(step) or step.state == Step.State.OUTCOME_UNKNOWN
+        css = "person" if is_in_trouble else CSS[Step.State(step.state)]
+        return Row(step.name, css, _label(step), detail, took, is_in_trouble)
+
+    def _detail(self, step: Step) -> str:
+        is_silent = getattr(step, "is_silent", False)
+        if is_silent and step.state in {Step.State.READY, Step.State.RETRY}:
+            return "What it needs does not answer at the moment. It goes on by itself as soon as that is back."
+        if step.state == Step.State.RETRY:
+            return f"It did not work at once. {self._again(step)}"
+        if step.state == Step.State.OUTCOME_UNKNOWN:
+            return "Nobody can say yet whether this happened. An operator finds out, and then it goes on."
+        if _is_held(step):
+            return "It did not work. An operator looks at it; what was made so far is kept."
+        return step.detail
+
+    def _again(self, step: Step) -> str:
+        left = (step.next_run_at - self.now).total_seconds() if step.next_run_at else 0.0
+        if step.next_run_at is None or left <= 0:
+            return "It is being tried again now."
+        at = f"{timezone.localtime(step.next_run_at):%H:%M:%S}"
+        return f"Will be tried again at {at}, in {duration(ceil(left / ROUNDED) * ROUNDED)}."
+
+
+def _is_held(step: Step) -> bool:
+    """Tell whether a failed step waits for an operator instead of being undone."""
+    return step.state == Step.State.FAILED and step.run.state == Run.State.RUNNING
+
+
+def _label(step: Step) -> str:
+    if _is_held(step):
+        return str(Step.State.WAITING_FOR_PERSON.label)
+    if step.state == Step.State.SKIPPED and step.left_nothing:
+        return "Not needed"
+    return str(step.get_state_display())
 
 
 def _ready(order: Order) -> Row:
@@ -132,30 +233,29 @@ def _ready(order: Order) -> Row:
     return Row("Ready to use", "skipped", "Skipped")
 
 
-def _headline(order: Order, rows: list[Row]) -> tuple[str, str]:
+def _headline(order: Order, rows: list[Row], steps: Sequence[Step]) -> tuple[str, str]:
     """Give the tone and the heading of the page."""
-    name = order.name
-    if order.state == Order.State.COMPLETED:
-        return _delivered_headline(order)
+    if order.state == Order.State.COMPLETED and order.action == Order.Action.ADD:
+        return _delivered_headline(order, steps)
+    state = Order.State(order.state)
+    tone, words = TONES[state], HEADINGS[Order.Action(order.action)].get(state, "{name} is being checked")
     if order.state == Order.State.FULFILLING:
         if order.cancel_requested_at:
-            return "active", f"{name} is being canceled"
-        waits = any(row.css == "person" for row in rows)
-        return ("person", f"{name} waits for a person") if waits else ("active", f"{name} is being delivered")
-    return {
-        Order.State.SUBMITTED: ("active", f"{name} is being checked"),
-        Order.State.AWAITING_APPROVAL: ("person", f"{name} waits for approval"),
-        Order.State.DENIED: ("failed", f"{name} was not accepted"),
-        Order.State.FAILED: ("failed", f"{name} could not be delivered"),
-        Order.State.CANCELED: ("skipped", f"{name} is canceled"),
-    }[Order.State(order.state)]
+            words = CANCELING[Order.Action(order.action)]
+        elif any(row.css == "person" for row in rows):
+            tone, words = "person", WAITING[Order.Action(order.action)]
+    return tone, words.format(name=order.name)
 
 
-def _delivered_headline(order: Order) -> tuple[str, str]:
+def _delivered_headline(order: Order, steps: Sequence[Step]) -> tuple[str, str]:
     name, state = order.name, order.instance.state if order.instance else ServiceInstance.State.ACTIVE
+    is_rotating = bool(steps) and steps[-1].run.kind == Run.Kind.ROTATE
     return {
         ServiceInstance.State.ACTIVE: ("done", f"{name} is ready"),
-        ServiceInstance.State.UPDATING: ("active", f"{name} is getting a new password"),
+        ServiceInstance.State.UPDATING: (
+            "active",
+            f"{name} is getting a new password" if is_rotating else f"{name} is being changed",
+        ),
         ServiceInstance.State.SUSPENDED: ("person", f"{name} is suspended"),
         ServiceInstance.State.RETIRING: ("active", f"{name} is being removed"),
         ServiceInstance.State.RETIRED: ("skipped", f"{name} was removed"),
@@ -164,22 +264,29 @@ def _delivered_headline(order: Order) -> tuple[str, str]:
 
 
 def _status_line(order: Order, rows: list[Row], now: datetime) -> str:
+    what = f"{order.plan.version.name}, {order.plan.name}."
+    if order.state == Order.State.COMPLETED and order.action != Order.Action.ADD and order.completed_at:
+        return f"{what} Done in {duration((order.completed_at - order.created_at).total_seconds())}."
     if order.state == Order.State.COMPLETED and order.instance and order.instance.active_at:
         took = (order.instance.active_at - order.created_at).total_seconds()
-        return f"{order.plan.version.name}, {order.plan.name}. Delivered in {duration(took)}."
+        return f"{what} Delivered in {duration(took)}."
     if order.state == Order.State.CANCELED:
-        return "What had been made was taken back, and nothing is charged."
+        return CANCELED[Order.Action(order.action)]
     if order.state != Order.State.FULFILLING:
-        return f"{order.plan.version.name}, {order.plan.name}."
+        return what
     if order.cancel_requested_at:
-        return "What was made so far is being taken back."
+        return "What was done so far is being taken back."
+    if any(row.is_in_trouble for row in rows):
+        return "An operator looks at it. You need not wait here: the order stays under My orders."
     if any(row.css == "person" for row in rows):
         return "One step is done by a person. You need not wait here: the order stays under My orders."
-    return f"{order.plan.version.name}, {order.plan.name}. {_expectation(order, now)}"
+    return f"{what} {_expectation(order, now)}".strip()
 
 
 def _expectation(order: Order, now: datetime) -> str:
     """Say how long it usually takes, or that it takes longer than that."""
+    if order.action != Order.Action.ADD:
+        return ""
     version = order.plan.version
     figures = getattr(version.offering, "figures", None)
     limit = version.promised_delivery_seconds or (figures.p95_seconds if figures else None)
@@ -191,19 +298,51 @@ def _expectation(order: Order, now: datetime) -> str:
 
 
 def _trouble(order: Order, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """Say what happened, what we do and what the person can do, where an order came to a bad end."""
+    """Say what happened, what we do and what the person can do, where an order or service came to a bad end."""
     reference = ("Reference", f"Order {order.number}")
     if order.state == Order.State.DENIED:
         return [("What you can do", "Change what the rules refused, and order again."), reference]
+    if order.state == Order.State.COMPLETED and order.action == Order.Action.ADD and _is_missing(order):
+        return [*_missing(order), reference]
     if order.state != Order.State.FAILED:
         return []
-    broken = next((step.name for step in steps if step.state == Step.State.FAILED), "")
-    happened = f"“{broken}” did not work, however often we tried." if broken else "The delivery did not work."
-    left = any(step.run.state == Run.State.COMPENSATION_FAILED for step in steps)
-    ours = (
-        "Something could not be taken back. An IT admin has to look at it; you need do nothing."
-        if left
-        else "What had been made was taken back, and nothing is charged. IT admins see the order among the failed ones."
-    )
-    yours = "Order it again, or ask your IT admins and name the reference."
+    own = _own(order, steps)
+    broken = next((step.name for step in own if step.state in BROKEN), "")
+    happened = f"“{broken}” did not work, however often we tried." if broken else "It did not work."
+    left = any(step.run.state in {Run.State.COMPENSATION_FAILED, Run.State.ABANDONED} for step in own)
+    ours, yours = _ways_out(order, is_left=left)
     return [("What happened", happened), ("What we do", ours), ("What you can do", yours), reference]
+
+
+def _is_missing(order: Order) -> bool:
+    return bool(order.instance and order.instance.state == ServiceInstance.State.MISSING)
+
+
+def _missing(order: Order) -> list[tuple[str, str]]:
+    looked = order.instance.checked_at if order.instance else None
+    at = f" on {timezone.localtime(looked):%b %-d at %H:%M}" if looked else ""
+    return [
+        ("What happened", f"We looked{at}, and it was not at its back end any more. We did not take it away."),
+        (
+            "What we do",
+            "We look again each hour. It is not made again by itself: what was in it would be lost.",
+        ),
+        ("What you can do", "Ask your IT admins and name the reference; or remove it here, and order a new one."),
+    ]
+
+
+def _ways_out(order: Order, *, is_left: bool) -> tuple[str, str]:
+    """Say what we do about a failed order, and what the person can do."""
+    if order.action == Order.Action.DELETE:
+        return (
+            "An IT admin has to look at it; you need do nothing.",
+            "Wait: it goes on once an IT admin has seen to it. If it is urgent, name the reference.",
+        )
+    if is_left:
+        ours = "Something could not be taken back. An IT admin has to look at it; you need do nothing."
+    elif order.action == Order.Action.MODIFY:
+        ours = "What had been changed was changed back: it is as it was before, and costs what it did."
+    else:
+        ours = "What had been made was taken back, and nothing is charged. IT admins see it among the failed ones."
+    again = "Change it again" if order.action == Order.Action.MODIFY else "Order it again"
+    return ours, f"{again}, or ask your IT admins and name the reference."

@@ -15,6 +15,10 @@ from core.api.input import no_body, query_of
 from core.api.output import Moment, Own
 from provisioning.models import Run, ServiceInstance, ServiceInstanceQuerySet
 
+GONE = (
+    "When we last looked, it was not at its back end any more. It is not made again by itself: remove it, or ask the "
+    "IT department."
+)
 HEAVY = ("document", "parameters_schema", "description", "terms")
 
 
@@ -36,12 +40,18 @@ class InstanceBody(serializers.Serializer[Any]):
     offering = serializers.CharField(source="plan.version.offering.slug")
     cost_center = serializers.CharField(source="cost_center.code")
     owner = serializers.CharField(source="owner.username")
-    order = serializers.UUIDField(source="order_ref")
+    order = serializers.UUIDField(source="order_ref", help_text="The order that made it.")
+    detail = serializers.SerializerMethodField(help_text="What its state means, where that needs a sentence.")
     parameters = serializers.DictField()
     outputs = serializers.DictField(help_text="Where and how to reach it.")
     created_at = Moment()
     active_at = Moment(allow_null=True)
     expires_at = Moment(allow_null=True)
+    checked_at = Moment(allow_null=True, help_text="When we last looked whether it is there.")
+
+    def get_detail(self, instance: ServiceInstance) -> str:
+        """Say what it means that a service is missing."""
+        return GONE if instance.state == ServiceInstance.State.MISSING else ""
 
 
 class CredentialsBody(serializers.Serializer[Any]):
