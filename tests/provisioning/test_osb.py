@@ -7,6 +7,7 @@ from provisioning.connectors.base import Done, Failed, LeaseLost, Missing, Retry
 from tests.far_side.broker import CREDENTIALS, LARGE, SERVICE, SMALL, RealBroker, Say, ScriptedBroker
 from tests.provisioning.calls import lost_lease
 from tests.provisioning.osb_calls import FACTS, go, osb_call, then
+from tests.provisioning.test_connectors import HOSTILE_NAMES
 
 BOUND = {"bind": True}
 
@@ -61,6 +62,40 @@ def test_started_twice_it_is_one_instance_with_one_binding(real):
     second, _ = go(then(call, "start", external_ref=""))
     assert (second.outputs, second.secrets) == (first.outputs, first.secrets)
     assert (len(real.database.instances), len(real.database.bindings)) == (1, 1)
+
+
+def test_after_undoing_it_can_be_started_again(real):
+    call = osb_call(real, inputs=BOUND)
+    made, _ = go(call)
+    go(then(call, "undo", external_ref=made.external_ref))
+    assert go(then(call, "start", external_ref=""))[0].secrets == made.secrets
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3, 6])
+def test_what_a_lost_worker_left_half_made_is_undone_whole(real, asked):
+    call = osb_call(real, inputs=BOUND)
+    back = connector("osb")
+    answer = back.start(call)
+    while isinstance(answer, Working) and asked:
+        asked -= 1
+        answer = back.last_operation(then(call, "start", external_ref=answer.external_ref))
+    go(then(call, "undo", external_ref=answer.external_ref, was_done=False))
+    assert (real.database.instances, real.database.bindings) == ({}, {})
+
+
+def test_an_instance_of_the_same_id_that_is_another_is_refused(real):
+    call = osb_call(real)
+    real.database.instances[str(call.instance_id)] = other = {"plan": LARGE}
+    with pytest.raises(Failed, match="409"):
+        connector("osb").start(call)
+    assert real.database.instances[str(call.instance_id)] is other
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_hostile_name_is_data(real, name):
+    call = osb_call(real, instance_name=name)
+    go(call)
+    assert real.database.instances[str(call.instance_id)]["context"]["instance_name"] == name
 
 
 def test_plan_and_parameters_are_changed(real):
