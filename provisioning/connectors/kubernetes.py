@@ -1,9 +1,206 @@
-"""Being written."""
+"""Objects in a Kubernetes cluster: applied by the server, watched until they work, deleted with what is theirs."""
 
-from provisioning.connectors.base import Connector
+from collections.abc import Iterable
+from typing import Any
+
+from provisioning.connectors import kubernetes_api as api
+from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Working
+from provisioning.connectors.http_answers import found_at
+from provisioning.connectors.kubernetes_objects import Wanted, is_ours, uses_secrets, wanted_of, wrong
+from provisioning.connectors.kubernetes_ready import waits_for
+
+POLL_SECONDS = 3.0
+Object = dict[str, Any]
 
 
 class Kubernetes(Connector):
-    """Being written."""
+    """Brings the objects of `manifests` about. Ours carry the instance's id as the label `greenlane/instance`.
+
+    Its reference is the paths of the objects, one a line: what undoing has to look at, whatever the workflow says then.
+    """
 
     idempotency = "lookup"
+
+    def start(self, call: Call) -> Answer:
+        """Apply all objects, none where any is somebody else's, and see whether they work."""
+        placed = _placed(call)
+        _refuse_foreign(call, placed)
+        return _state(call, placed, {path: _applied(call, path, wanted) for path, wanted in placed.items()})
+
+    def last_operation(self, call: Call) -> Answer:
+        """Say what the objects still lack, or whether those to delete are gone."""
+        if call.operation == "undo":
+            return self.undo(call)
+        placed = _placed(call)
+        if call.operation == "update":
+            return self._changed(call, placed)
+        return _state(call, placed, {path: _read(call, path, wanted) for path, wanted in placed.items()})
+
+    def update(self, call: Call) -> Answer:
+        """Apply the objects as they are to be, then delete those that are wanted no longer.
+
+        What there will be for a while is noted first, so that taking back half a change leaves nothing of it.
+        """
+        placed = _placed(call)
+        if placed.keys() - _paths(call):
+            _refuse_foreign(call, placed)
+            both = [*_paths_in_order(call), *(path for path in placed if path not in _paths(call))]
+            return Working(0.0, detail="The change begins.", external_ref="\n".join(both))
+        return self._changed(call, placed)
+
+    def undo(self, call: Call) -> Answer:
+        """Delete our objects, last first, each after what belongs to it; done when all are gone."""
+        call.check()
+        left = _deleted(call, reversed(_to_delete(call)))
+        if left:
+            return Working(POLL_SECONDS, detail=f"Waits for {left} object{'s' * (left > 1)} to go.")
+        return Done(detail="All its objects are gone.")
+
+    def describe(self, call: Call) -> Answer:
+        """Look whether all objects are there, are ours and work. Raises Missing where one is gone."""
+        placed = _placed(call)
+        found = {path: _read(call, path, wanted, gone=Missing) for path, wanted in placed.items()}
+        answer = _state(call, placed, found)
+        if isinstance(answer, Working):
+            raise Failed(answer.detail)
+        return answer
+
+    def preview(self, call: Call) -> Answer:
+        """Have the cluster say what it would do, as a dry run of the same calls."""
+        placed = _placed(call)
+        _refuse_foreign(call, placed)
+        for path, wanted in placed.items():
+            _, is_new = api.apply(call, path, wanted, dry_run=True)
+            call.log(f"{wanted}: would be {'made' if is_new else 'changed'}")
+        return Done(detail="The cluster would take all objects.")
+
+    def rotate(self, call: Call) -> Answer:
+        """Apply the objects that hold passwords, with the new ones."""
+        placed = {path: wanted for path, wanted in _placed(call).items() if _holds_secret(call, wanted)}
+        if not placed:
+            raise Failed("No object of this service holds a password.")
+        for path, wanted in placed.items():
+            _read(call, path, wanted, gone=Missing)
+            _applied(call, path, wanted)
+        return Done(detail="The cluster has the new password.")
+
+    def _changed(self, call: Call, placed: dict[str, Wanted]) -> Answer:
+        _refuse_foreign(call, placed)
+        found = {path: _applied(call, path, wanted) for path, wanted in placed.items()}
+        left = _deleted(call, (path for path in reversed(_paths_in_order(call)) if path not in placed))
+        if left:
+            return Working(POLL_SECONDS, detail="Waits for objects that are wanted no longer to go.")
+        return _state(call, placed, found)
+
+
+def _placed(call: Call) -> dict[str, Wanted]:
+    """Give the wanted objects by their paths, in the workflow's order."""
+    call.check()
+    return {api.path_of(call, wanted): wanted for wanted in wanted_of(call)}
+
+
+def _paths_in_order(call: Call) -> list[str]:
+    return [path for path in call.external_ref.splitlines() if path.startswith(("/api/", "/apis/"))]
+
+
+def _paths(call: Call) -> set[str]:
+    return set(_paths_in_order(call))
+
+
+def _to_delete(call: Call) -> list[str]:
+    """Give the paths of all that may be there: what the reference has, and what the workflow wants."""
+    known = _paths_in_order(call)
+    try:
+        placed = list(_placed(call))
+    except Failed as error:
+        if not known:
+            raise
+        call.log(f"{error} Only what is known to be there is deleted.")
+        placed = []
+    return list(dict.fromkeys([*known, *placed]))
+
+
+def _refuse_foreign(call: Call, placed: dict[str, Wanted]) -> None:
+    """Raise Failed where an object is there that is not ours, Retry where one of ours is still being deleted."""
+    for path, wanted in placed.items():
+        found = api.read(call, path)
+        if found is None:
+            continue
+        if not is_ours(found, call):
+            raise Failed(f"{wanted} is there already and Greenlane did not make it.", left_nothing=call.attempt <= 1)
+        if found["metadata"].get("deletionTimestamp"):
+            raise Retry(f"{wanted} is still being deleted.", after=POLL_SECONDS, is_fault=False)
+
+
+def _applied(call: Call, path: str, wanted: Wanted) -> Object:
+    found, is_new = api.apply(call, path, wanted)
+    call.log(f"{wanted}: {'made' if is_new else 'applied'}")
+    return found
+
+
+def _read(call: Call, path: str, wanted: Wanted, *, gone: type[Failed] = Failed) -> Object:
+    found = api.read(call, path)
+    if found is None:
+        raise gone(f"{wanted} is not there any more.")
+    if not is_ours(found, call):
+        raise Failed(f"{wanted} is there, but Greenlane did not make it.")
+    return found
+
+
+def _deleted(call: Call, paths: Iterable[str]) -> int:
+    """Delete what is ours at `paths`, in their order; give how many are still there."""
+    left = 0
+    for path in paths:
+        found = api.read(call, path)
+        if found is None:
+            continue
+        if not is_ours(found, call):
+            call.log(f"{path} is not ours and is left alone.")
+            continue
+        left += 1
+        if not found["metadata"].get("deletionTimestamp"):
+            api.delete(call, path, str(found["metadata"].get("uid", "")))
+            call.log(f"{path}: is being deleted")
+    return left
+
+
+def _state(call: Call, placed: dict[str, Wanted], found: dict[str, Object]) -> Answer:
+    """Say how far the objects are: Working with what the first of them lacks, or Done with the outputs."""
+    ready = call.inputs.get("ready") or {}
+    if not isinstance(ready, dict):
+        raise wrong("“ready” must be an object of conditions by kind")
+    refs = "\n".join(dict.fromkeys([*_paths_in_order(call), *placed]))
+    for path, wanted in placed.items():
+        lacking = waits_for(found[path], ready)
+        if lacking:
+            return Working(POLL_SECONDS, detail=f"{wanted} waits for {lacking}.", external_ref=refs)
+    outputs, missing = _outputs(call, list(found.values()))
+    if missing:
+        return Working(POLL_SECONDS, detail=f"Waits for {missing}.", external_ref=refs)
+    return Done(outputs, detail="It runs in the cluster.", external_ref="\n".join(placed))
+
+
+def _outputs(call: Call, found: list[Object]) -> tuple[dict[str, Any], str]:
+    """Read the outputs, `{name: "Kind/name#/json/pointer"}`, and say which one is not there yet."""
+    wanted = call.inputs.get("outputs") or {}
+    if not isinstance(wanted, dict):
+        raise wrong("“outputs” must be an object of places by name")
+    outputs: dict[str, Any] = {}
+    for output, place in wanted.items():
+        of, hash_sign, pointer = str(place).partition("#")
+        kind, _, name = of.partition("/")
+        objects = [one for one in found if one.get("kind") == kind and name in {"", one["metadata"].get("name")}]
+        if not hash_sign or len(objects) != 1 or kind == "Secret":
+            raise wrong(f"the output “{output}” must be read from one object of the step that is no Secret")
+        try:
+            outputs[output] = found_at(objects[0], pointer)
+        except LookupError:
+            return outputs, f"{of} to have {pointer}"
+    return outputs, ""
+
+
+def _holds_secret(call: Call, wanted: Wanted) -> bool:
+    manifests = call.inputs["manifests"]
+    return any(
+        uses_secrets(one) and (one["kind"], one["metadata"]["name"]) == (wanted.kind, wanted.name) for one in manifests
+    )
