@@ -224,9 +224,9 @@ def _form_fields(plans: list[Plan], chosen: Plan, cost_centers: list[CostCenter]
             error=errors.get("/name", ""),
             attrs={"maxlength": "60"},
         ),
-        _pick("plan", "Plan", [_plan_choice(plan) for plan in plans], str(chosen.pk), errors, kind="radios"),
+        pick("plan", "Plan", [plan_choice(plan) for plan in plans], str(chosen.pk), errors, kind="radios"),
         *parameters.fields(schema, form.parameters, own, PREFIX, currency),
-        _pick(
+        pick(
             "cost_center",
             "Cost center",
             [Choice(one.code, str(one)) for one in cost_centers],
@@ -234,14 +234,14 @@ def _form_fields(plans: list[Plan], chosen: Plan, cost_centers: list[CostCenter]
             errors,
             hint="It pays for this service.",
         ),
-        _pick(
+        pick(
             "purpose",
             "Purpose",
             [Choice(name, str(Purpose(name).label)) for name in Purpose.values if name in version.purposes],
             form.purpose,
             errors,
         ),
-        _pick(
+        pick(
             "data_classification",
             "Most confidential data in it",
             [Choice(name, str(DataClass(name).label)) for name in DataClass.values if name in version.data_classes],
@@ -251,7 +251,7 @@ def _form_fields(plans: list[Plan], chosen: Plan, cost_centers: list[CostCenter]
     ]
 
 
-def _pick(
+def pick(
     name: str,
     label: str,
     choices: list[Choice],
@@ -276,7 +276,8 @@ def _pick(
     )
 
 
-def _plan_choice(plan: Plan) -> Choice:
+def plan_choice(plan: Plan) -> Choice:
+    """Give a plan as one of the choices of a form, with its price."""
     return Choice(str(plan.pk), plan.name, hint=plan.description, price=_prices(plan))
 
 

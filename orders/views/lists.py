@@ -15,7 +15,7 @@ from orders.models import Order
 from provisioning.models import ServiceInstance
 
 PAGE_SIZE = 50
-LIVE = Q(state=Order.State.COMPLETED) & ~Q(instance__state__in=ServiceInstance.ENDED)
+LIVE = Q(action=Order.Action.ADD, state=Order.State.COMPLETED) & ~Q(instance__state__in=ServiceInstance.ENDED)
 RUNNING = Q(state__in=Order.OPEN)
 TABS = {"active": ("Active services", LIVE), "running": ("Running", RUNNING), "past": ("Past", ~LIVE & ~RUNNING)}
 # Long texts that no row shows.

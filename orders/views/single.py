@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -20,7 +21,7 @@ from core.problems import Conflict
 from core.views import post_only, see_other
 from orders.models import Order
 from orders.views.progress import Progress, progress_of
-from provisioning.models import Secret, ServiceInstance, Step, StepLine
+from provisioning.models import Breaker, Secret, ServiceInstance, Step, StepLine
 
 PAGE = "orders/order_detail.html"
 MAX_LINES = 1000
@@ -124,9 +125,7 @@ def _context(order: Order, person: Any, *, known_lines: int = 0) -> dict[str, An
         "outputs": _outputs(order),
         "facts": _facts(order),
         "poll_every": _pace(order, steps, now),
-        "can_cancel": order.state in Order.OPEN
-        and not order.cancel_requested_at
-        and person.has_perm("orders.cancel_order", order),
+        **_deeds(order, person, steps),
         **_secrets(order, person),
     }
     context["seen"] = _seen(progress, context)
@@ -135,15 +134,58 @@ def _context(order: Order, person: Any, *, known_lines: int = 0) -> dict[str, An
     return context
 
 
+def _deeds(order: Order, person: Any, steps: list[Step]) -> dict[str, Any]:
+    """Say what `person` may do with the order, or with what it brought, as things stand."""
+    instance = order.instance if order.action == Order.Action.ADD else None
+    own = [step.run for step in steps if step.run.order_ref == order.pk]
+    return {
+        "can_cancel": order.state in Order.OPEN
+        and order.action != Order.Action.DELETE
+        and not order.cancel_requested_at
+        and person.has_perm("orders.cancel_order", order),
+        "can_retry": orders.can_retry(order, own[-1] if own else None) and person.has_perm("orders.retry_order", order),
+        "can_change": instance is not None
+        and instance.state in provisioning.CHANGEABLE
+        and person.has_perm("orders.modify_serviceinstance", instance),
+        "can_remove": instance is not None
+        and instance.state in provisioning.REMOVABLE
+        and person.has_perm("orders.remove_serviceinstance", instance),
+        "other_order": _change_of(instance) if instance else None,
+    }
+
+
+def _change_of(instance: ServiceInstance) -> Order | None:
+    """Give the order that changes or removes the service right now."""
+    if instance.state not in {ServiceInstance.State.UPDATING, ServiceInstance.State.RETIRING}:
+        return None
+    return Order.objects.filter(instance=instance).exclude(action=Order.Action.ADD).order_by("-created_at").first()
+
+
+def _runs(order: Order) -> Q:
+    """Those that belong on the page: all of its service with the order that made it, else those that it caused."""
+    if order.action == Order.Action.ADD:
+        return Q(run__instance=order.instance_id)
+    return Q(run__order_ref=order.pk)
+
+
 def _steps(order: Order) -> list[Step]:
-    """Give the steps of all runs of the order's service, in the order in which they are taken."""
+    """Give the steps of the runs on the page, in the order in which they are taken.
+
+    `is_silent` says of one that is waiting whether its back end does not answer.
+    """
     if order.instance_id is None:
         return []
-    rows = Step.objects.filter(run__instance=order.instance_id).select_related("run")
-    return sorted(
-        rows,
+    steps = sorted(
+        Step.objects.filter(_runs(order)).select_related("run"),
         key=lambda step: (step.run.created_at, step.run_id, step.kind != Step.Kind.DO, step.generation, step.seq),
     )
+    waiting = [step for step in steps if step.state in {Step.State.READY, Step.State.RETRY}]
+    names = {step.back_end for step in waiting}
+    open_ones = Breaker.objects.filter(back_end__in=names, state=Breaker.State.OPEN) if names else []
+    silent = {breaker.back_end for breaker in open_ones}
+    for step in waiting:
+        step.is_silent = step.back_end in silent  # type: ignore[attr-defined]
+    return steps
 
 
 def _sees_log(order: Order, person: Any) -> bool:
@@ -155,7 +197,8 @@ def _log(order: Order, person: Any, known_lines: int) -> list[str]:
     """Give lines of the technical log to who ordered and to who runs the platform; no secret is in them."""
     if order.instance_id is None or not _sees_log(order, person):
         return []
-    lines = StepLine.objects.filter(step__run__instance=order.instance_id).order_by("id").select_related("step")
+    steps = Step.objects.filter(_runs(order))
+    lines = StepLine.objects.filter(step__in=steps).order_by("id").select_related("step")
     return [
         f"{timezone.localtime(line.at):%H:%M:%S} {line.step.name}: {line.text}" for line in lines[known_lines:MAX_LINES]
     ]
@@ -164,7 +207,7 @@ def _log(order: Order, person: Any, known_lines: int) -> list[str]:
 def _secrets(order: Order, person: Any) -> dict[str, Any]:
     """Say which passwords there are, and what `person` may do with them. The passwords stay where they are."""
     instance = order.instance
-    if instance is None:
+    if instance is None or order.action != Order.Action.ADD:
         return {}
     in_force = list(
         Secret.objects.filter(instance=instance, in_force_at__isnull=False, superseded_at__isnull=True)
@@ -185,7 +228,7 @@ def _secrets(order: Order, person: Any) -> dict[str, Any]:
 
 def _outputs(order: Order) -> list[tuple[str, str]]:
     """Give what the delivery brought, under the names that people know."""
-    if order.instance is None:
+    if order.instance is None or order.action != Order.Action.ADD:
         return []
     titles = {
         entry["name"]: entry["title"]
@@ -203,8 +246,7 @@ def _facts(order: Order) -> list[tuple[str, str]]:
     acceptance = getattr(order, "acceptance", None)
     facts = [
         ("Service", version.name),
-        ("Plan", order.plan.name),
-        *parameters.described(version.promised["form"], order.parameters),
+        *_chosen(order),
         ("Cost center", str(order.cost_center)),
         ("Purpose", order.get_purpose_display()),
         ("Data", order.get_data_classification_display()),
@@ -216,6 +258,23 @@ def _facts(order: Order) -> list[tuple[str, str]]:
     if acceptance:
         facts.append(("Terms accepted", _moment(acceptance.accepted_at)))
     return [*facts, ("Number", str(order.number))]
+
+
+def _chosen(order: Order) -> list[tuple[str, str]]:
+    """Say what was chosen; of a change also what was in force before."""
+    form = order.plan.version.promised["form"]
+    chosen = [("Plan", order.plan.name), *parameters.described(form, order.parameters)]
+    if order.action != Order.Action.MODIFY:
+        return chosen
+    service = order.decision.facts["service"]
+    plans = {entry["slug"]: entry["name"] for entry in order.plan.version.promised["plans"]}
+    before = {"Plan": plans.get(service["plan"], service["plan"])} | dict(
+        parameters.described(form, service["parameters"])
+    )
+    return [
+        (label, text if before.get(label, "none") == text else f"{text} (before: {before.get(label, 'none')})")
+        for label, text in chosen
+    ]
 
 
 def _moment(at: datetime) -> str:
@@ -232,8 +291,11 @@ def _pace(order: Order, steps: list[Step], now: datetime) -> int:
 def _seen(progress: Progress, context: dict[str, Any]) -> str:
     """Give a mark of what the page shows: of its meaning, a dot, and of every detail."""
     shown = {
-        name: context.get(name) for name in ("poll_every", "can_cancel", "can_rotate", "can_reveal", "revealed_at")
-    }
+        name: context.get(name)
+        for name in (
+            "poll_every", "can_cancel", "can_rotate", "can_reveal", "revealed_at", "can_change", "can_remove", "can_retry",
+        )
+    }  # fmt: skip
     return f"{_digest(progress.sentence)}.{_digest((progress, shown))}"
 
 

@@ -10,6 +10,7 @@ from provisioning.services.lifecycle import (
     begin_change,
     begin_removal,
     hold,
+    steps_in_force,
 )
 from provisioning.services.manual import complete, hand_to
 from provisioning.services.measures import measure_delivery_times
@@ -53,6 +54,7 @@ __all__ = [
     "reveal",
     "rotate",
     "skip_step",
+    "steps_in_force",
     "take_news",
     "try_now",
     "undo_run",
