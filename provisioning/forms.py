@@ -17,8 +17,12 @@ PREFIX = "o-"
 class ReasonForm(forms.Form):
     """Why an operator overrides the engine; the service judges it."""
 
+    use_required_attribute = False
     reason = forms.CharField(
-        label="Reason", required=False, help_text="It is kept in the audit trail.", widget=forms.Textarea({"rows": 2})
+        label="Reason",
+        help_text="It is kept in the audit trail.",
+        widget=forms.Textarea({"rows": 2}),
+        error_messages={"required": "Enter the reason; the audit trail keeps it."},
     )
 
     def refuse(self, errors: Mapping[str, str]) -> None:
@@ -31,7 +35,12 @@ class ReasonForm(forms.Form):
 class FindingForm(ReasonForm):
     """What became of a step whose end nobody knew."""
 
-    answer = forms.ChoiceField(label="What is so?", choices=Finding.choices, required=False, widget=forms.RadioSelect)
+    answer = forms.ChoiceField(
+        label="What is so?",
+        choices=Finding.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose what is so.", "invalid_choice": "Choose what is so."},
+    )
     outputs = forms.CharField(
         label="What it gave",
         required=False,
@@ -42,10 +51,6 @@ class FindingForm(ReasonForm):
         label="What the back end calls it", required=False, help_text="Where it happened: its id there."
     )
     field_order = ("answer", "outputs", "external_ref", "reason")
-
-    def refuse(self, errors: Mapping[str, str]) -> None:
-        """Say it in the form's words, where the service's are for programs."""
-        super().refuse(dict(errors) | ({"/answer": "Choose what is so."} if "/answer" in errors else {}))
 
     def given_outputs(self) -> dict[str, str]:
         """Read the lines of what it gave; a name without a value is left out."""

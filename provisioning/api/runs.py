@@ -234,7 +234,7 @@ class RunViewSet(Watched, viewsets.GenericViewSet[Any]):
         attempts, lines = shown.attempts_of(run, SHOWN_ATTEMPTS), shown.lines_of(run, SHOWN_LINES)
         steps: list[Any] = shown.steps_of(run)
         for step in steps:
-            step.why = why_step(step, known.get(step.back_end), run.now)
+            step.why = shown.why_of(run, step, known)
             step.last_attempts, step.last_lines = attempts[step.pk], lines[step.pk]
         row = shown.rows_of([run], known)[0]
         return Response({**RunBody(row).data, "steps": RunStepHistory(steps, many=True).data})

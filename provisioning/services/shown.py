@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from provisioning.models import Run, RunQuerySet, Step, StepAttempt, StepLine
 from provisioning.services.runs import ClockTimestamp, was_canceled
 from provisioning.services.watching import Standing, steps_in_hand
-from provisioning.services.why import next_try, why
+from provisioning.services.why import next_try, why, why_step
 
 # Long texts that nobody shows.
 HEAVY = [f"instance__plan__version__{name}" for name in ("document", "parameters_schema", "terms", "description")]
@@ -48,7 +48,11 @@ def seen_runs(person: Any) -> RunQuerySet:
 
 def with_details(runs: RunQuerySet) -> RunQuerySet:
     """Read with each of `runs` what `rows_of` needs of it."""
-    return runs.annotate(now=ClockTimestamp()).select_related("instance__plan__version__offering", "instance__owner").defer(*HEAVY)
+    return (
+        runs.annotate(now=ClockTimestamp())
+        .select_related("instance__plan__version__offering", "instance__owner")
+        .defer(*HEAVY)
+    )
 
 
 def rows_of(runs: Sequence[Any], known: dict[str, Standing]) -> list[Row]:
@@ -78,6 +82,13 @@ def _tone(run: Run, step: Step | None) -> tuple[str, str]:
 def steps_of(run: Run) -> list[Step]:
     """Give the steps of `run` in the order in which they are taken, with their tasks."""
     return list(run.steps.select_related("task").order_by("-kind", "generation", "seq"))
+
+
+def why_of(run: Any, step: Step, known: dict[str, Standing]) -> str:
+    """Say what `step` of `run` waits for; nothing for one that is over, or that had failed before the undoing began."""
+    if step.state == Step.State.FAILED and run.state != Run.State.RUNNING:
+        return ""
+    return why_step(step, known.get(step.back_end), run.now)
 
 
 def attempts_of(run: Run, most: int) -> dict[Any, list[StepAttempt]]:

@@ -1,5 +1,6 @@
 """One run for operators: where it stands and why, every attempt, the log, and what may be done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,9 +24,8 @@ from provisioning.forms import FindingForm, ReasonForm, known_outputs
 from provisioning.models import Run, Step, StepAttempt, StepLine
 from provisioning.services.operations import SKIPPABLE
 from provisioning.services.runs import was_canceled
-from provisioning.services.shown import attempts_of, rows_of, seen_runs, steps_of
+from provisioning.services.shown import attempts_of, rows_of, seen_runs, steps_of, why_of
 from provisioning.services.watching import Standing, standings
-from provisioning.services.why import why_step
 from provisioning.views.runs import digest
 
 PAGE = "provisioning/run_detail.html"
@@ -153,7 +153,7 @@ def _timeline(run: Any, steps: list[Step], known: dict[str, Standing]) -> list[L
         Line(
             step,
             CSS[Step.State(step.state)],
-            why_step(step, known.get(step.back_end), run.now),
+            why_of(run, step, known),
             _took(step) if step.state in OVER else None,
             [(attempt, _took(attempt)) for attempt in attempts[step.pk][-SHOWN_ATTEMPTS:]],
             len(attempts[step.pk]) > SHOWN_ATTEMPTS,
@@ -268,63 +268,61 @@ def run_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @post_only("provisioning:run_detail", "pk")
 def run_undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stop a run and undo what it did."""
-    run, form = _run_of(request.user, pk), _reason(request, "undo")
-    try:
-        provisioning.undo_run(run, form.cleaned_data["reason"], actor=request.user)
-    except Invalid as refusal:
-        return _refused(request, run, "undo", form, refusal)
-    return see_other("provisioning:run_detail", pk=pk)
+    run = _run_to_operate(request.user, pk)
+    form = ReasonForm(request.POST, auto_id="undo-%s")
+    return _done(request, run, "undo", form, lambda given: provisioning.undo_run(run, **given, actor=request.user))
 
 
 @login_required
 @post_only("provisioning:run_detail", "pk")
 def run_abandon(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Give a run up."""
-    run, form = _run_of(request.user, pk), _reason(request, "abandon")
-    try:
-        provisioning.abandon_run(run, form.cleaned_data["reason"], actor=request.user)
-    except Invalid as refusal:
-        return _refused(request, run, "abandon", form, refusal)
-    return see_other("provisioning:run_detail", pk=pk)
+    run = _run_to_operate(request.user, pk)
+    form = ReasonForm(request.POST, auto_id="abandon-%s")
+    return _done(
+        request, run, "abandon", form, lambda given: provisioning.abandon_run(run, **given, actor=request.user)
+    )
 
 
 @login_required
 @post_only("provisioning:run_detail", "pk")
 def step_skip(request: HttpRequest, pk: UUID, step: UUID) -> HttpResponse:
     """Leave a step out."""
-    run, form = _run_of(request.user, pk), _reason(request, "skip")
-    row = get_object_or_404(run.steps, pk=step)
-    try:
-        provisioning.skip_step(row, form.cleaned_data["reason"], actor=request.user)
-    except Invalid as refusal:
-        return _refused(request, run, "skip", form, refusal)
-    return see_other("provisioning:run_detail", pk=pk)
+    run = _run_to_operate(request.user, pk)
+    row, form = get_object_or_404(run.steps, pk=step), ReasonForm(request.POST, auto_id="skip-%s")
+    return _done(request, run, "skip", form, lambda given: provisioning.skip_step(row, **given, actor=request.user))
 
 
 @login_required
 @post_only("provisioning:run_detail", "pk")
 def step_resolve(request: HttpRequest, pk: UUID, step: UUID) -> HttpResponse:
     """Say what became of a step whose end nobody knew."""
-    run, form = _run_of(request.user, pk), FindingForm(request.POST, auto_id="resolve-%s")
-    row = get_object_or_404(run.steps, pk=step)
-    form.is_valid()
-    said = {name: form.cleaned_data.get(name, "") for name in ("reason", "external_ref")}
-    try:
-        provisioning.resolve_unknown(
-            row, request.POST.get("answer", ""), outputs=form.given_outputs(), **said, actor=request.user
-        )
-    except Invalid as refusal:
-        return _refused(request, run, "resolve", form, refusal)
-    return see_other("provisioning:run_detail", pk=pk)
+    run = _run_to_operate(request.user, pk)
+    row, form = get_object_or_404(run.steps, pk=step), FindingForm(request.POST, auto_id="resolve-%s")
+
+    def resolve(given: dict[str, Any]) -> object:
+        said = {**given, "outputs": form.given_outputs()}
+        return provisioning.resolve_unknown(row, said.pop("answer"), **said, actor=request.user)
+
+    return _done(request, run, "resolve", form, resolve)
 
 
-def _reason(request: HttpRequest, name: str) -> ReasonForm:
-    form = ReasonForm(request.POST, auto_id=f"{name}-%s")
-    form.is_valid()
-    return form
+def _run_to_operate(person: Any, pk: UUID) -> Any:
+    """Give the run `pk`, where `person` may act on it. Raises PermissionDenied or Http404."""
+    run = _run_of(person, pk)
+    require(person, "provisioning.operate_run", run)
+    return run
 
 
-def _refused(request: HttpRequest, run: Run, name: str, form: ReasonForm, refusal: Invalid) -> HttpResponse:
-    """Show the page again, with what was typed and what is wrong with it."""
-    form.refuse(refusal.errors)
+def _done(
+    request: HttpRequest, run: Run, name: str, form: ReasonForm, act: Callable[[dict[str, Any]], object]
+) -> HttpResponse:
+    """Do what was asked; what is refused brings the page again, with what was typed and what is wrong with it."""
+    if form.is_valid():
+        try:
+            act(form.cleaned_data)
+        except Invalid as refusal:
+            form.refuse(refusal.errors)
+        else:
+            return see_other("provisioning:run_detail", pk=run.pk)
     return render(request, PAGE, _context(request, run, refused=(name, form)), status=INVALID)

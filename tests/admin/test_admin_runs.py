@@ -26,9 +26,8 @@ def far_side(settings, tmp_path, monkeypatch):
 @pytest.fixture
 def held(org):
     """An order whose only step has failed and waits for an operator."""
-    rows = [{"name": "Building it", "connector": "bare", "inputs": {"refuses": True}}]
+    rows = [{"name": "Building it", "connector": "bare", "inputs": {"refuses": True}, "on_failure": "wait"}]
     placed = place(published_offering(org, "service", steps=rows), org.business)
-    Step.objects.update(on_failure="wait")
     drive()
     return placed
 

@@ -30,10 +30,13 @@ def far_side(settings, tmp_path, monkeypatch):
 
 @pytest.fixture
 def order(org):
-    """Order a service of steps given as (name, connector, inputs)."""
+    """Order a service of steps given as (name, connector, inputs, further fields of the step)."""
 
     def placed(*steps):
-        rows = [{"name": name, "connector": connector, "inputs": inputs} for name, connector, inputs in steps]
+        rows = [
+            {"name": name, "connector": connector, "inputs": inputs} | (more[0] if more else {})
+            for name, connector, inputs, *more in steps
+        ]
         return place(published_offering(org, f"service-{next(numbers)}", steps=rows), org.business)
 
     return placed

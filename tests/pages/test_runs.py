@@ -25,10 +25,13 @@ def far_side(settings, tmp_path, monkeypatch):
 
 @pytest.fixture
 def order(org):
-    """Order a service of steps given as (name, connector, inputs)."""
+    """Order a service of steps given as (name, connector, inputs, further fields of the step)."""
 
     def placed(*steps):
-        rows = [{"name": name, "connector": connector, "inputs": inputs} for name, connector, inputs in steps]
+        rows = [
+            {"name": name, "connector": connector, "inputs": inputs} | (more[0] if more else {})
+            for name, connector, inputs, *more in steps
+        ]
         return place(published_offering(org, f"service-{next(numbers)}", steps=rows), org.business)
 
     return placed
@@ -45,8 +48,7 @@ def stuck(order):
 @pytest.fixture
 def held(order):
     """An order whose only step has failed and waits for an operator."""
-    placed = order(("Building it", "bare", {"refuses": True}))
-    Step.objects.update(on_failure="wait")
+    placed = order(("Building it", "bare", {"refuses": True}, {"on_failure": "wait"}))
     drive()
     return placed
 

@@ -15,7 +15,6 @@ from core.management.plain import PlainCommand
 from provisioning.models import Run, Step
 from provisioning.services import shown
 from provisioning.services.watching import TABS, Wanted, matching, standings
-from provisioning.services.why import why_step
 
 HEADINGS = ("Run", "Began", "State", "Kind", "Service", "Why")
 VERBS = "list|show|retry|skip|abandon|undo|resolve"
@@ -84,7 +83,7 @@ class Command(PlainCommand):
         self.stdout.write(f"{run.instance.name}: {run.get_kind_display().lower()}, {row.label.lower()}. {row.why}")
         attempts, lines = shown.attempts_of(run, SHOWN_ATTEMPTS), shown.lines_of(run, SHOWN_LINES)
         for step in shown.steps_of(run):
-            says = why_step(step, known.get(step.back_end), run.now) or step.error or step.detail
+            says = shown.why_of(run, step, known) or step.error or step.detail
             self.stdout.write(f"\n{step.pk}  {step.name} ({step.back_end or step.connector}): {step.state}")
             if says:
                 self.stdout.write(f"  {says}")
