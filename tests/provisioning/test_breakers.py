@@ -25,7 +25,7 @@ def attempt_all():
 
 def let_probe():
     """Let the time of the next probe come."""
-    Breaker.objects.update(probe_at=ClockTimestamp())
+    Breaker.objects.filter(state="open").update(probe_at=ClockTimestamp())
 
 
 def more(order, times):
