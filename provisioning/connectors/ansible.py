@@ -5,9 +5,12 @@ Ansible and ansible-runner are GPLv3: they are started, never imported.
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from provisioning.connectors.ansible_project import Playbook, Project, RunResult
+from provisioning.connectors.ansible_project import RUN, Playbook, Project, RunResult
 from provisioning.connectors.base import Call, Connector, Done, Failed, Missing
 from provisioning.connectors.child import Workspace, as_data, workspace, write_whole
 
@@ -18,6 +21,14 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OURS = "greenlane"
 # What Ansible reads in JSON as something else than data.
 MARKED = "__ansible"
+
+
+@contextmanager
+def _place(call: Call) -> Iterator[Workspace]:
+    """Hold the instance's folder, free of what a killed run left: its variables hold passwords."""
+    with workspace(call, PLACE) as held:
+        shutil.rmtree(held.folder / RUN, ignore_errors=True)
+        yield held
 
 
 class Ansible(Connector):
@@ -42,7 +53,7 @@ class Ansible(Connector):
     def undo(self, call: Call) -> Done:
         """Run the playbook that takes back what the first one made."""
         playbook, takes_back = _playbook(call, "playbook"), call.inputs.get("undo_playbook")
-        with workspace(call, PLACE) as held:
+        with _place(call) as held:
             begun = _begun(held)
             if playbook.name not in begun and not call.was_done:
                 return Done(detail="There was nothing to take back.")
@@ -57,7 +68,7 @@ class Ansible(Connector):
     def describe(self, call: Call) -> Done:
         """Run the playbook in check mode: Failed where it would change something."""
         playbook = _playbook(call, "playbook")
-        with workspace(call, PLACE) as held:
+        with _place(call) as held:
             if playbook.name not in _begun(held):
                 raise Missing("The playbook has never run for this service.")
             result = playbook.run(held, _variables(call), limit=_limit(call), is_check=True)
@@ -68,14 +79,14 @@ class Ansible(Connector):
     def preview(self, call: Call) -> Done:
         """Run the playbook in check mode, with the differences in the log; nothing is changed."""
         playbook = _playbook(call, "playbook")
-        with workspace(call, PLACE) as held:
+        with _place(call) as held:
             result = playbook.run(held, _variables(call), limit=_limit(call), is_check=True)
         return Done(detail=f"The playbook would do this: {result.summary}.")
 
     def _run(self, call: Call) -> Done:
         playbook, variables = _playbook(call, "playbook"), _variables(call)
         limit = _limit(call)
-        with workspace(call, PLACE) as held:
+        with _place(call) as held:
             playbook.prepare(held)
             _remember(held, _begun(held) | {playbook.name})
             result = playbook.run(held, variables, limit=limit)

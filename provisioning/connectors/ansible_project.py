@@ -20,6 +20,8 @@ from provisioning.connectors.child import Workspace, environment_for, masked, wo
 from provisioning.connectors.child_output import Ended
 
 REQUIREMENTS = ("requirements.yml", "collections/requirements.yml", "roles/requirements.yml")
+# The folder of the run that goes on now.
+RUN = "run"
 # What one run may write about itself.
 MOST_ARTIFACTS = 256 << 20
 KEPT_OUTPUT = 1 << 16
@@ -121,8 +123,7 @@ class Playbook:
     def run(self, held: Workspace, variables: dict[str, Any], *, limit: str, is_check: bool = False) -> RunResult:
         """Run it; in check mode it changes nothing and shows what it would. Raises Failed or Retry."""
         environment = self.prepare(held)
-        private = held.folder / "run"
-        shutil.rmtree(private, ignore_errors=True)
+        private = held.folder / RUN
         (private / "env").mkdir(mode=0o700, parents=True)
         write_whole(private / "env" / "extravars", json.dumps(variables))
         options = [f"--limit={limit}"] * bool(limit) + ["--check", "--diff"] * is_check

@@ -106,19 +106,19 @@ class Module:
 
     def preview(self, variables: dict[str, Any]) -> Plan:
         """Say what an apply of the module as it is now would do, in a copy aside that is thrown away."""
-        aside = self.held.folder / "preview"
+        aside, has_backend = self.held.folder / "preview", self.is_begun and self._has_backend(self.folder)
         shutil.rmtree(aside, ignore_errors=True)
         try:
             shutil.copytree(self._source(), aside, ignore=NOT_COPIED)
-            if not self.is_begun or not self._has_backend(self.folder):
+            if not has_backend:
                 state = self.folder / STATE if self.is_begun else aside / STATE
                 override = {"terraform": {"backend": {"local": {"path": str(state)}}}}
                 (aside / OVERRIDE).write_text(json.dumps(override))
-            elif (self.folder / LOCAL_STATES).is_dir():
-                shutil.copytree(self.folder / LOCAL_STATES, aside / LOCAL_STATES)
             write_whole(aside / VARIABLES, json.dumps(variables))
             self._init(aside)
-            if not (aside / OVERRIDE).exists():
+            if has_backend:
+                if (self.folder / LOCAL_STATES).is_dir():
+                    shutil.copytree(self.folder / LOCAL_STATES, aside / LOCAL_STATES)
                 self._select_workspace(aside)
             return self._plan(aside, aside / VARIABLES, self._resources(aside) if self.is_begun else [])
         finally:
@@ -164,7 +164,9 @@ class Module:
 
         def copy(one: str, to: str) -> None:
             files.add(str(Path(to).relative_to(self.folder)))
-            shutil.copy2(one, to)
+            Path(to).unlink(missing_ok=True)
+            shutil.copyfile(one, to)
+            shutil.copymode(one, to)
 
         self._remember(is_whole=False)
         shutil.copytree(source, self.folder, ignore=NOT_COPIED, dirs_exist_ok=True, copy_function=copy)
