@@ -182,11 +182,12 @@ def _ways(step_id: UUID | str | None) -> list[str]:
     if step_id:
         return ["one"]
     drawn = random.random()  # noqa: S311 (a share, no secret)
+    # Whoever finds nothing looks once more: another worker may just have taken what both had chosen.
     if drawn < FRESH_SHARE:
-        return ["fresh", "late"]
+        return ["fresh", "fresh", "late"]
     if drawn < FRESH_SHARE + REST_SHARE:
-        return ["rest", "oldest", "late"]
-    return ["oldest", "late"]
+        return ["rest", "oldest", "oldest", "late"]
+    return ["oldest", "oldest", "late"]
 
 
 def _claim_first(
