@@ -56,9 +56,10 @@ class State:
     def read(cls, external_ref: str) -> "State":
         """Read what `write` gave; anything else is a state of which nothing is known."""
         try:
-            return cls(**json.loads(external_ref))
+            known = cls(**json.loads(external_ref))
         except (ValueError, TypeError):
             return cls()
+        return known if isinstance(known.phase, str) else cls()
 
 
 class OpenServiceBroker(Connector):
@@ -81,10 +82,15 @@ class OpenServiceBroker(Connector):
     def last_operation(self, call: Call) -> Answer:
         """Ask how far the broker got, or take the next step of our own."""
         state = State.read(call.external_ref)
-        if state.phase in _NEXT:
-            return _NEXT[state.phase](call, state)
-        if state.phase in _POLLED:
-            return _poll(call, state)
+        try:
+            if state.phase in _NEXT:
+                return _NEXT[state.phase](call, state)
+            if state.phase in _POLLED:
+                return _poll(call, state)
+        except Failed as error:
+            if error.left_nothing:  # said of this one request; what was begun before it is there
+                raise Failed(str(error)) from error
+            raise
         raise Failed("It is not known what the broker was asked for.")
 
     def undo(self, call: Call) -> Answer:
@@ -306,7 +312,10 @@ def _progress(call: Call, state: State) -> tuple[str, str, float | None]:
         _, said = osb_client.refusal(answer)
         told = said if answer.status != OK else "The broker does not say how far it got."
         raise Retry(told, after=after or SHORTEST_PAUSE, is_fault=answer.status >= FAULTS)
-    return body["state"], osb_client.line(body.get("description"), 300), after
+    description = osb_client.line(body.get("description"), 200)
+    if body.get("instance_usable") is False:
+        description = f"{description} The service cannot be used any more.".lstrip()
+    return body["state"], description, after
 
 
 def _is_late(call: Call, state: State) -> bool:

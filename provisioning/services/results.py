@@ -125,11 +125,12 @@ def pass_over(step: Step, reason: str, lines: list[str]) -> Step | None:
 def give_up(step: Step, reason: str, lines: list[str], *, left_nothing: bool = False) -> Step | None:
     """Write that the step cannot work, and undo the run. Raises LeaseLost as `finish` does.
 
-    `left_nothing` counts only for a first attempt: an earlier one may have made something all the same.
+    `left_nothing` counts only for a first attempt that began nothing: an earlier one may have made something all the
+    same, and what is polled was begun.
     """
 
     def write(run: Run) -> Step | None:
-        is_clean = left_nothing and step.attempts.count() == 1
+        is_clean = left_nothing and step.state != Step.State.POLLING and step.attempts.count() == 1
         _write(
             step, failed_state(step), StepAttempt.Outcome.FAILED, error=reason, next_run_at=None, left_nothing=is_clean
         )

@@ -6,6 +6,7 @@ import pytest
 
 import catalog.services as catalog
 import orders.services as orders
+from catalog.models import BackEnd
 from orders.models import Order
 from provisioning.connectors import base
 from provisioning.models import Breaker, Secret, Step, StepLine
@@ -216,6 +217,18 @@ def test_a_broker_without_room_for_credentials_leaves_nothing(ordered, broker):
     assert ended(order) == UNDONE
     assert broker.instances == broker.bindings == {}
     assert broker.operations() == ["provision", "bind", "unbind", "deprovision"]
+
+
+def test_a_back_end_that_goes_while_the_broker_works_leaves_an_operators_task_and_no_forgotten_instance(
+    ordered, broker
+):
+    broker.script["provision"] = [Say(202, {"operation": "x"}, acts=True)]
+    order = ordered(broker.address)
+    execution.execute(claims.claim())
+    BackEnd.objects.all().delete()
+    drive()
+    assert ended(order)[:2] == ("failed", "compensation_failed")
+    assert Step.objects.orphans().exists()
 
 
 def test_canceled_while_the_broker_works_it_is_deleted(ordered, broker):

@@ -338,6 +338,26 @@ def test_a_failed_making_says_why_and_is_to_be_deleted(broker):
     assert not failed.value.left_nothing
 
 
+def test_whatever_is_wrong_later_what_was_begun_is_to_be_deleted(broker, settings):
+    settings.EGRESS_ALLOW = []
+    for phase in ("provision", "to bind"):
+        with pytest.raises(Failed) as failed:
+            connector("osb").last_operation(osb_call(broker, external_ref=State(phase=phase).write()))
+        assert not failed.value.left_nothing
+
+
+def test_a_change_that_has_broken_the_service_says_so(broker):
+    broker.script["update"] = [Say(202)]
+    broker.script["poll"] = [Say(200, {"state": "failed", "instance_usable": False})]
+    with pytest.raises(Failed, match="cannot be used any more"):
+        go(osb_call(broker, "update", before=BEFORE))
+
+
+@pytest.mark.parametrize("ref", ["", "[]", "7", "null", '{"phase": []}', '{"phases": 1}', "poll-1"])
+def test_a_reference_that_is_none_of_ours_is_no_state(ref):
+    assert State.read(ref) == State()
+
+
 # --- credentials ------------------------------------------------------------------------------------
 
 
