@@ -1,11 +1,11 @@
-"""A stand-in for `terraform`: one thing (a file in FAR_SIDE/live) for each name in the variable `things`.
+"""A stand-in for `terraform`: one thing for each name in the variable `things`, a file in FAR_TERRAFORM/live.
 
-It speaks `init`, `plan`, `apply`, `destroy`, `output`, `state list`, `workspace` and `force-unlock` with Terraform's
-own flags, codes and JSON lines, keeps a state beside the module, and locks it with a file that a killed run leaves
-behind, as a remote backend does. What it does stands in FAR_SIDE/calls: `start apply PID`, `stop apply PID`.
+It speaks `init`, `plan`, `apply`, `destroy`, `output`, `state list` and `force-unlock` with Terraform's own flags,
+codes and JSON lines, keeps a state beside the module, and locks it with a file that a killed run leaves behind, as a
+remote backend does. What it does stands in FAR_TERRAFORM/calls: `start apply PID`, `stop apply PID`.
 
-Variables that make trouble: `hold` (waits for the file FAR_SIDE/gate), `fails` (ends with that error), `noise` (writes
-so many lines), `dies` (is killed after the first thing, so many times).
+Variables that make trouble: `hold` (waits for the file FAR_TERRAFORM/gate), `fails` (ends with that error), `noise`
+(writes so many lines), `dies` (is killed after the first thing, so many times).
 """
 
 import json
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-FAR_SIDE = Path(os.environ["FAR_SIDE"])
+FAR_SIDE = Path(os.environ["FAR_TERRAFORM"])
 STATE = Path("terraform.tfstate")
 LOCK = Path("lock.json")
 

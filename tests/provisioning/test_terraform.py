@@ -13,8 +13,10 @@ import pytest
 from config.embedded.process import wait_until
 from provisioning.connectors import connector
 from provisioning.connectors.base import MAX_LINES, Done, Failed, Lease, LeaseLost, Missing, Retry
+from provisioning.services import execution
 from tests.provisioning.attempts import attempt
 from tests.provisioning.calls import a_call, again, lost_lease
+from tests.provisioning.engine import fresh, step_of
 
 SECONDS = 15.0
 HOSTILE = ["$(touch canary-file)", "; drop table x", '{{ lookup("pipe","id") }}', "-var=x", "line\nbreak", "${file(x)}"]
@@ -72,8 +74,8 @@ def far(modules, settings, tmp_path, monkeypatch):
     folder = tmp_path / "far"
     (folder / "live").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{launcher.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAR_SIDE", str(folder))
-    settings.CHILD_ENVIRONMENT = ["FAR_SIDE"]
+    monkeypatch.setenv("FAR_TERRAFORM", str(folder))
+    settings.CHILD_ENVIRONMENT = ["FAR_TERRAFORM"]
     return FarSide(folder)
 
 
@@ -347,3 +349,19 @@ def test_a_lock_that_is_not_ours_is_respected(terraform, far, modules):
         terraform.start(next_call(call))
     assert (busy.value.is_fault, busy.value.after) == (False, 30.0)
     assert (copy / "lock.json").exists()
+
+
+@pytest.mark.django_db(transaction=True)  # the lease is kept from a second connection
+def test_ordered_it_runs_in_the_queue_of_long_work_and_its_password_is_kept_apart(terraform, far, ordered):
+    inputs = {"module": "things", "variables": {"things": ["disk"], "for": "${requester.username}"}}
+    order = ordered(("Making it", "terraform", inputs))
+    assert execution.work(queue="default") == 0
+    assert execution.work(queue="long") == 1
+    step = step_of(order)
+    assert (step.error, step.state, step.outputs) == ("", "succeeded", {"endpoint": "1 things"})
+    assert step.detail == "Terraform made 1 thing."
+    assert fresh(order).state == "completed"
+    assert [row.name for row in order.instance.secrets.all()] == ["token"]
+    assert "hush-hush-token" not in "".join(step.lines.values_list("text", flat=True))
+    written = next((far.folder.parent / "work").rglob("variables.tfvars.json"))
+    assert json.loads(written.read_text())["for"] == "business"
