@@ -6,7 +6,7 @@ from typing import Any
 from provisioning.connectors import kubernetes_api as api
 from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Working
 from provisioning.connectors.http_answers import found_at
-from provisioning.connectors.kubernetes_objects import Wanted, is_ours, uses_secrets, wanted_of, wrong
+from provisioning.connectors.kubernetes_objects import Wanted, is_ours, sent, uses_secrets, wanted_of, wrong
 from provisioning.connectors.kubernetes_ready import waits_for
 
 POLL_SECONDS = 3.0
@@ -25,7 +25,7 @@ class Kubernetes(Connector):
         """Apply all objects, none where any is somebody else's, and see whether they work."""
         placed = _placed(call)
         _refuse_foreign(call, placed)
-        return _state(call, placed, {path: _applied(call, path, wanted) for path, wanted in placed.items()})
+        return _state(call, placed, _applied(call, placed))
 
     def last_operation(self, call: Call) -> Answer:
         """Say what the objects still lack, or whether those to delete are gone."""
@@ -70,23 +70,23 @@ class Kubernetes(Connector):
         placed = _placed(call)
         _refuse_foreign(call, placed)
         for path, wanted in placed.items():
-            _, is_new = api.apply(call, path, wanted, dry_run=True)
+            _, is_new = api.apply(call, path, wanted, sent(call, wanted), dry_run=True)
             call.log(f"{wanted}: would be {'made' if is_new else 'changed'}")
         return Done(detail="The cluster would take all objects.")
 
     def rotate(self, call: Call) -> Answer:
         """Apply the objects that hold passwords, with the new ones."""
-        placed = {path: wanted for path, wanted in _placed(call).items() if _holds_secret(call, wanted)}
+        placed = {path: wanted for path, wanted in _placed(call).items() if uses_secrets(wanted.body)}
         if not placed:
             raise Failed("No object of this service holds a password.")
         for path, wanted in placed.items():
             _read(call, path, wanted, gone=Missing)
-            _applied(call, path, wanted)
+        _applied(call, placed)
         return Done(detail="The cluster has the new password.")
 
     def _changed(self, call: Call, placed: dict[str, Wanted]) -> Answer:
         _refuse_foreign(call, placed)
-        found = {path: _applied(call, path, wanted) for path, wanted in placed.items()}
+        found = _applied(call, placed)
         left = _deleted(call, (path for path in reversed(_paths_in_order(call)) if path not in placed))
         if left:
             return Working(POLL_SECONDS, detail="Waits for objects that are wanted no longer to go.")
@@ -96,7 +96,28 @@ class Kubernetes(Connector):
 def _placed(call: Call) -> dict[str, Wanted]:
     """Give the wanted objects by their paths, in the workflow's order."""
     call.check()
-    return {api.path_of(call, wanted): wanted for wanted in wanted_of(call)}
+    objects = wanted_of(call)
+    _check_places(call, objects)
+    return {api.path_of(call, wanted): wanted for wanted in objects}
+
+
+def _check_places(call: Call, objects: list[Wanted]) -> None:
+    """Raise Failed, before anything is made, for outputs and conditions that nobody could read."""
+    ready, outputs = (call.inputs.get(name) or {} for name in ("ready", "outputs"))
+    if not isinstance(ready, dict) or not isinstance(outputs, dict):
+        raise wrong("“ready” must be conditions by kind, and “outputs” places by name")
+    for output, place in outputs.items():
+        kind, name, pointer = _place(place)
+        fitting = [one for one in objects if one.kind == kind and name in {"", one.name}]
+        if not pointer.startswith("/") or len(fitting) != 1 or kind == "Secret":
+            raise wrong(f"the output “{output}” must be read from one object of the step that is no Secret")
+
+
+def _place(place: Any) -> tuple[str, str, str]:
+    """Take `Kind/name#/json/pointer` apart; the name may be left out."""
+    of, _, pointer = str(place).partition("#")
+    kind, _, name = of.partition("/")
+    return kind, name, pointer
 
 
 def _paths_in_order(call: Call) -> list[str]:
@@ -132,9 +153,16 @@ def _refuse_foreign(call: Call, placed: dict[str, Wanted]) -> None:
             raise Retry(f"{wanted} is still being deleted.", after=POLL_SECONDS, is_fault=False)
 
 
-def _applied(call: Call, path: str, wanted: Wanted) -> Object:
-    found, is_new = api.apply(call, path, wanted)
-    call.log(f"{wanted}: {'made' if is_new else 'applied'}")
+def _applied(call: Call, placed: dict[str, Wanted]) -> dict[str, Object]:
+    """Apply objects one by one; give them as they are now. A refusal of a later one has left those before it."""
+    found: dict[str, Object] = {}
+    bodies = {path: sent(call, wanted) for path, wanted in placed.items()}
+    for path, wanted in placed.items():
+        try:
+            found[path], is_new = api.apply(call, path, wanted, bodies[path])
+        except Failed as error:
+            raise Failed(str(error), left_nothing=error.left_nothing and not found) from error
+        call.log(f"{wanted}: {'made' if is_new else 'applied'}")
     return found
 
 
@@ -166,41 +194,17 @@ def _deleted(call: Call, paths: Iterable[str]) -> int:
 
 def _state(call: Call, placed: dict[str, Wanted], found: dict[str, Object]) -> Answer:
     """Say how far the objects are: Working with what the first of them lacks, or Done with the outputs."""
-    ready = call.inputs.get("ready") or {}
-    if not isinstance(ready, dict):
-        raise wrong("“ready” must be an object of conditions by kind")
     refs = "\n".join(dict.fromkeys([*_paths_in_order(call), *placed]))
     for path, wanted in placed.items():
-        lacking = waits_for(found[path], ready)
+        lacking = waits_for(found[path], call.inputs.get("ready") or {})
         if lacking:
             return Working(POLL_SECONDS, detail=f"{wanted} waits for {lacking}.", external_ref=refs)
-    outputs, missing = _outputs(call, list(found.values()))
-    if missing:
-        return Working(POLL_SECONDS, detail=f"Waits for {missing}.", external_ref=refs)
-    return Done(outputs, detail="It runs in the cluster.", external_ref="\n".join(placed))
-
-
-def _outputs(call: Call, found: list[Object]) -> tuple[dict[str, Any], str]:
-    """Read the outputs, `{name: "Kind/name#/json/pointer"}`, and say which one is not there yet."""
-    wanted = call.inputs.get("outputs") or {}
-    if not isinstance(wanted, dict):
-        raise wrong("“outputs” must be an object of places by name")
     outputs: dict[str, Any] = {}
-    for output, place in wanted.items():
-        of, hash_sign, pointer = str(place).partition("#")
-        kind, _, name = of.partition("/")
-        objects = [one for one in found if one.get("kind") == kind and name in {"", one["metadata"].get("name")}]
-        if not hash_sign or len(objects) != 1 or kind == "Secret":
-            raise wrong(f"the output “{output}” must be read from one object of the step that is no Secret")
+    for output, place in (call.inputs.get("outputs") or {}).items():
+        kind, name, pointer = _place(place)
+        path = next(path for path, one in placed.items() if one.kind == kind and name in {"", one.name})
         try:
-            outputs[output] = found_at(objects[0], pointer)
+            outputs[output] = found_at(found[path], pointer)
         except LookupError:
-            return outputs, f"{of} to have {pointer}"
-    return outputs, ""
-
-
-def _holds_secret(call: Call, wanted: Wanted) -> bool:
-    manifests = call.inputs["manifests"]
-    return any(
-        uses_secrets(one) and (one["kind"], one["metadata"]["name"]) == (wanted.kind, wanted.name) for one in manifests
-    )
+            return Working(POLL_SECONDS, detail=f"Waits for {placed[path]} to have {pointer}.", external_ref=refs)
+    return Done(outputs, detail="It runs in the cluster.", external_ref="\n".join(placed))

@@ -36,8 +36,10 @@ def read(call: Call, path: str) -> dict[str, Any] | None:
     return None if answer.status == NOT_FOUND else _with_metadata(answer)
 
 
-def apply(call: Call, path: str, wanted: Wanted, *, dry_run: bool = False) -> tuple[dict[str, Any], bool]:
-    """Bring an object in line with what is wanted by server-side apply; give it as it is now, and whether it is new.
+def apply(
+    call: Call, path: str, wanted: Wanted, body: dict[str, Any], *, dry_run: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """Bring an object in line with `body` by server-side apply; give it as it is now, and whether it is new.
 
     Fields that somebody else manages are not taken from him: raises Failed, as for whatever else is refused.
     """
@@ -48,7 +50,7 @@ def apply(call: Call, path: str, wanted: Wanted, *, dry_run: bool = False) -> tu
         "PATCH",
         f"{path}?{urlencode(query)}",
         # JSON is YAML, and is what cannot be written in a way that means something else.
-        body=json.dumps(wanted.body, ensure_ascii=False, allow_nan=False).encode(),
+        body=json.dumps(body, ensure_ascii=False, allow_nan=False).encode(),
         headers={"Content-Type": "application/apply-patch+yaml"},
     )
     if answer.status not in {OK, CREATED}:

@@ -1,4 +1,4 @@
-"""The objects that a workflow step describes: checked, marked as ours, with the passwords in their places."""
+"""The objects that a workflow step describes: checked, marked as ours, and the passwords in their places."""
 
 import base64
 import re
@@ -20,7 +20,7 @@ SECRET = "$secret"  # noqa: S105 (a placeholder)
 
 @dataclass(frozen=True)
 class Wanted:
-    """One object as the step wants it."""
+    """One object as the step wants it, marked as ours, with the places of passwords still empty."""
 
     version: str
     kind: str
@@ -53,6 +53,29 @@ def uses_secrets(manifest: Any) -> bool:
     return SECRET in manifest or any(uses_secrets(one) for one in manifest.values())
 
 
+def sent(call: Call, wanted: Wanted) -> dict[str, Any]:
+    """Give what is sent to apply an object, with the call's passwords in it. Raises Failed for one that is not drawn.
+
+    `stringData` becomes `data`: only that is owned by who applies it, and goes away with him.
+    """
+    if wanted.version != "v1" or wanted.kind != "Secret" or "stringData" not in wanted.body:
+        return wanted.body
+    data = dict(wanted.body.get("data") or {})
+    for key, value in wanted.body["stringData"].items():
+        data[key] = base64.b64encode(_text(call, value).encode()).decode()
+        if not isinstance(value, str):  # an error of the cluster's may repeat it as it was sent
+            secrets.remember(data[key])
+    return {**{key: value for key, value in wanted.body.items() if key != "stringData"}, "data": data}
+
+
+def _text(call: Call, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value[SECRET] not in call.secrets:
+        raise wrong(f"there is no password “{value[SECRET][:40]}”; name it in “secrets”")
+    return call.secrets[value[SECRET]]
+
+
 def is_ours(found: Mapping[str, Any], call: Call) -> bool:
     """Tell whether an object carries the mark of the call's instance."""
     labels = found.get("metadata", {}).get("labels")
@@ -77,8 +100,8 @@ def _wanted(call: Call, manifest: Any, at: int) -> Wanted:
     labels = metadata.get("labels") or {}
     if not isinstance(labels, dict):
         raise wrong(f"the labels of manifest {at} must be an object")
-    body = _with_secrets(call, manifest, at)
-    body["metadata"] = {**metadata, "labels": {**labels, MARK: str(call.instance_id)}}
+    _check_secrets(manifest, at)
+    body = {**manifest, "metadata": {**metadata, "labels": {**labels, MARK: str(call.instance_id)}}}
     return Wanted(version, kind, name, str(namespace), body)
 
 
@@ -86,32 +109,17 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and ".." not in name and NAME.fullmatch(name) is not None
 
 
-def _with_secrets(call: Call, manifest: dict[str, Any], at: int) -> dict[str, Any]:
-    """Put passwords where {"$secret": name} stands, which may be in the data of a Secret and nowhere else.
-
-    `stringData` becomes `data`: only that is owned by who applies it, and goes away with him.
-    """
+def _check_secrets(manifest: dict[str, Any], at: int) -> None:
+    """Raise Failed where {"$secret": name} stands anywhere but in the texts of a Secret."""
     is_secret = manifest.get("apiVersion") == "v1" and manifest.get("kind") == "Secret"
     if uses_secrets({key: value for key, value in manifest.items() if not (is_secret and key == "stringData")}):
         raise wrong(f"manifest {at}: passwords may stand in “stringData” of a Secret alone")
-    if not is_secret or "stringData" not in manifest:
-        return dict(manifest)
-    texts = manifest["stringData"]
-    if not isinstance(texts, dict):
-        raise wrong(f"“stringData” of manifest {at} must be an object")
-    data = dict(manifest.get("data") or {})
-    for key, value in texts.items():
-        data[key] = base64.b64encode(_text(call, value, at).encode()).decode()
-        if not isinstance(value, str):  # an error of the cluster's may repeat it as it was sent
-            secrets.remember(data[key])
-    return {**{key: value for key, value in manifest.items() if key != "stringData"}, "data": data}
+    if is_secret and not isinstance(manifest.get("data") or {}, dict):
+        raise wrong(f"“data” of manifest {at} must be an object")
+    texts = manifest.get("stringData", {}) if is_secret else {}
+    if not isinstance(texts, dict) or not all(isinstance(one, str) or _is_placeholder(one) for one in texts.values()):
+        raise wrong(f"“stringData” of manifest {at} must be an object of texts")
 
 
-def _text(call: Call, value: Any, at: int) -> str:
-    if isinstance(value, dict) and set(value) == {SECRET}:
-        if value[SECRET] not in call.secrets:
-            raise wrong(f"manifest {at}: there is no password “{str(value[SECRET])[:40]}”; name it in “secrets”")
-        return call.secrets[value[SECRET]]
-    if not isinstance(value, str):
-        raise wrong(f"the values in “stringData” of manifest {at} must be text")
-    return value
+def _is_placeholder(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {SECRET} and isinstance(value[SECRET], str)

@@ -81,6 +81,7 @@ def test_a_drawn_password_is_in_the_secret_and_nowhere_else(cluster, call_of, ca
         [manifest("Secret", stringData={"password": {"$secret": "another"}})],
         [manifest("Secret", stringData={"password": 7})],
         [manifest("Secret", stringData="password")],
+        [manifest("Secret", data="password", stringData={"password": "x"})],
         [],
         [deployment()] * 2,
         ["text"],
@@ -178,6 +179,16 @@ def test_fields_that_somebody_else_manages_are_not_taken_from_him(cluster, call_
 def test_what_the_cluster_refuses_is_told(cluster, call_of):
     with pytest.raises(Failed, match='namespaces "nowhere" not found'):
         connector("kubernetes").start(call_of(deployment(), namespace="nowhere"))
+
+
+def test_a_refusal_of_a_later_object_says_that_something_is_left(cluster, call_of):
+    for number, piece in enumerate(["secrets/login", "deployments/web", "services/web"]):
+        cluster.trouble("PATCH", piece, 422, {"message": "No."})
+        with pytest.raises(Failed, match=r"No\.") as refused:
+            connector("kubernetes").start(call_of(*APPLICATION, secrets=["password"]))
+        assert refused.value.left_nothing == (number == 0)
+        for path in [path for path in cluster.objects if path != NAMESPACE]:
+            cluster.remove(path)
 
 
 def test_an_object_still_being_deleted_is_waited_for(cluster, call_of):

@@ -108,14 +108,16 @@ def test_an_output_that_is_not_there_yet_is_waited_for(cluster, call_of):
         manifest("Service", spec={"type": "ClusterIP"}), outputs={"ip": "Service#/status/loadBalancer/ingress/0/ip"}
     )
     working = connector("kubernetes").start(call)
-    assert "Waits for Service to have" in working.detail
+    assert "Waits for Service web to have" in working.detail
     assert finish(call, working).outputs == {"ip": "203.0.113.7"}
 
 
 @pytest.mark.parametrize("place", ["Secret/login#/data/password", "Nonsense#/a", "Deployment", 7])
 def test_outputs_from_secrets_or_from_nowhere_are_refused(cluster, call_of, place):
-    with pytest.raises(Failed, match="output"):
+    with pytest.raises(Failed, match="output") as refused:
         go(call_of(*APPLICATION, outputs={"x": place}, secrets=["password"]))
+    assert refused.value.left_nothing
+    assert cluster.names() == []
 
 
 def test_a_cluster_whose_authority_is_named_is_trusted_and_another_is_not(settings, tmp_path):
