@@ -29,21 +29,6 @@ def view(person: Any, order: Any = None) -> bool:
     return sees_all_work(person)
 
 
-@rule("orders.modify_serviceinstance")
-def modify(person: Any, instance: Any = None) -> bool:
-    """The person whose service it is."""
-    return instance is not None and instance.owner_id == person.pk
-
-
-@rule("orders.remove_serviceinstance")
-def remove(person: Any, instance: Any = None) -> bool:
-    """The person whose service it is, the owner of the cost center that pays, and operators."""
-    if instance is None:
-        return False
-    involved = {instance.owner_id, instance.cost_center.owner_id}
-    return person.pk in involved or has_role(person, Role.IT_ADMIN, Role.PLATFORM_ADMIN)
-
-
 @rule("orders.retry_order")
 def retry(person: Any, order: Any = None) -> bool:
     """Operators."""

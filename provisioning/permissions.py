@@ -16,6 +16,21 @@ def holder(person: Any, instance: Any = None) -> bool:
     return instance is not None and instance.owner_id == person.pk
 
 
+@rule("provisioning.modify_serviceinstance")
+def modifies(person: Any, instance: Any = None) -> bool:
+    """The person whose service it is."""
+    return instance is not None and instance.owner_id == person.pk
+
+
+@rule("provisioning.remove_serviceinstance")
+def removes(person: Any, instance: Any = None) -> bool:
+    """The person whose service it is, the owner of the cost center that pays, and operators."""
+    if instance is None:
+        return False
+    involved = {instance.owner_id, instance.cost_center.owner_id}
+    return person.pk in involved or has_role(person, Role.IT_ADMIN, Role.PLATFORM_ADMIN)
+
+
 @rule("provisioning.complete_manualtask")
 def does_tasks(person: Any, task: Any = None) -> bool:
     """A person of the task's role, the one it is given to, or the service owner; never who ordered it."""

@@ -24,8 +24,8 @@ from provisioning.models import ServiceInstance
 
 STATES = {Order.Action.MODIFY: provisioning.CHANGEABLE, Order.Action.DELETE: provisioning.REMOVABLE}
 PERMISSIONS = {
-    Order.Action.MODIFY: "orders.modify_serviceinstance",
-    Order.Action.DELETE: "orders.remove_serviceinstance",
+    Order.Action.MODIFY: "provisioning.modify_serviceinstance",
+    Order.Action.DELETE: "provisioning.remove_serviceinstance",
 }
 
 

@@ -47,7 +47,7 @@ def _service_of(person: Any, pk: str, permission: str) -> ServiceInstance:
 @never_cache
 def order_change(request: SignedInRequest, pk: str) -> HttpResponse:
     """Show the form that changes a service, filled with what is in force; sent, order the change."""
-    instance = _service_of(request.user, pk, "orders.modify_serviceinstance")
+    instance = _service_of(request.user, pk, "provisioning.modify_serviceinstance")
     if request.method in {"GET", "HEAD"}:
         return _change_page(request, instance, _in_force(instance))
     if request.method != "POST":
@@ -62,7 +62,7 @@ def order_change(request: SignedInRequest, pk: str) -> HttpResponse:
 @never_cache
 def order_change_quote(request: SignedInRequest, pk: str) -> HttpResponse:
     """Show what the change would cost; changes nothing."""
-    instance = _service_of(request.user, pk, "orders.modify_serviceinstance")
+    instance = _service_of(request.user, pk, "provisioning.modify_serviceinstance")
     wanted = _wanted(instance, entered(instance.plan.version, request.GET))
     try:
         quote = orders.preview_change(wanted, actor=request.user).quote
@@ -75,7 +75,7 @@ def order_change_quote(request: SignedInRequest, pk: str) -> HttpResponse:
 @never_cache
 def order_remove(request: SignedInRequest, pk: str) -> HttpResponse:
     """Say what a removal takes away; sent, order it."""
-    instance = _service_of(request.user, pk, "orders.remove_serviceinstance")
+    instance = _service_of(request.user, pk, "provisioning.remove_serviceinstance")
     form = Entered(idempotency_key=str(uuid4()))
     if request.method in {"GET", "HEAD"}:
         return _removal_page(request, instance, form)

@@ -146,10 +146,10 @@ def _deeds(order: Order, person: Any, steps: list[Step]) -> dict[str, Any]:
         "can_retry": orders.can_retry(order, own[-1] if own else None) and person.has_perm("orders.retry_order", order),
         "can_change": instance is not None
         and instance.state in provisioning.CHANGEABLE
-        and person.has_perm("orders.modify_serviceinstance", instance),
+        and person.has_perm("provisioning.modify_serviceinstance", instance),
         "can_remove": instance is not None
         and instance.state in provisioning.REMOVABLE
-        and person.has_perm("orders.remove_serviceinstance", instance),
+        and person.has_perm("provisioning.remove_serviceinstance", instance),
         "other_order": _change_of(instance) if instance else None,
     }
 
@@ -290,12 +290,8 @@ def _pace(order: Order, steps: list[Step], now: datetime) -> int:
 
 def _seen(progress: Progress, context: dict[str, Any]) -> str:
     """Give a mark of what the page shows: of its meaning, a dot, and of every detail."""
-    shown = {
-        name: context.get(name)
-        for name in (
-            "poll_every", "can_cancel", "can_rotate", "can_reveal", "revealed_at", "can_change", "can_remove", "can_retry",
-        )
-    }  # fmt: skip
+    deeds = ("can_cancel", "can_rotate", "can_reveal", "can_change", "can_remove", "can_retry")
+    shown = {name: context.get(name) for name in ("poll_every", "revealed_at", *deeds)}
     return f"{_digest(progress.sentence)}.{_digest((progress, shown))}"
 
 
