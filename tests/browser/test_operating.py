@@ -20,7 +20,7 @@ STEPS = {
     "held": [
         {"name": "Reserving the place", "connector": "bare"},
         {"name": "Building it", "connector": "bare", "inputs": {"refuses": True}, "on_failure": "wait"},
-        {"name": "Looking at it", "connector": "bare", "operation": "describe"},
+        {"name": "Opening it", "connector": "bare"},
     ],
     "stuck": [
         {"name": "Building it", "connector": "fake", "inputs": {"undo_refuses": True}},
