@@ -143,7 +143,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
         "secrets": [],
         "idempotency": "lookup",
         "back_end": "needed",
-        "config": ["bind_dn", "base_dn"],
+        "config": ["bind_dn", "base_dn", "user_attribute", "encryption", "ca_certificate"],
         "credentials": ["password"],
     },
     "dns_record": {
