@@ -170,7 +170,9 @@ def try_later(step: Step, reason: str, after: float | None, lines: list[str], *,
     is_probe = getattr(step, "is_probe", False)
     if step.attempt >= step.max_attempts and not is_polling and not is_probe:
         return give_up(step, f"{reason} (attempt {step.attempt} of {step.max_attempts})", lines)
-    wait = backoff(step.attempt) if after is None else min(max(after, 0.0), LONGEST_WAIT_SECONDS)
+    # A probe costs no attempt, and still the next one comes later and later.
+    tries = step.attempts.count() if is_probe else step.attempt
+    wait = backoff(tries) if after is None else min(max(after, 0.0), LONGEST_WAIT_SECONDS)
 
     def write(run: Run) -> Step | None:
         if _was_stopped(step, run):
