@@ -39,7 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=50, help="orders a round (default 50)")
     parser.add_argument("--from", type=int, default=1, dest="first", help="number of the first round (default 1)")
     parser.add_argument("--only", default="", help="only these actions, separated by commas")
-    parser.add_argument("--each", action="store_true", help="each action of --only once in every round")
+    parser.add_argument("--deal", action="store_true", help="every action once, dealt out over the rounds")
     parser.add_argument("--keep", default="", help="where to copy the logs of a bad round")
     return parser.parse_args()
 
@@ -62,12 +62,13 @@ def _play(root: Path, folder: Path, options: argparse.Namespace) -> bool:
     from chaos import report  # noqa: PLC0415 (after the set-up)
     from chaos.campaign import Campaign  # noqa: PLC0415 (after the set-up)
     from chaos.far_side import Register, serving  # noqa: PLC0415 (with it)
-    from chaos.mischief import WEIGHTS  # noqa: PLC0415 (after the set-up)
+    from chaos.mischief import WEIGHTS, deal  # noqa: PLC0415 (after the set-up)
     from chaos.offerings import open_shop  # noqa: PLC0415 (after the set-up)
     from chaos.site import Site  # noqa: PLC0415 (after the set-up)
 
     allowed = options.only.split(",") if options.only else list(WEIGHTS)
     register = Register(token=secrets.token_urlsafe(24), canary=f"canary-{secrets.token_hex(8)}")
+    hands = deal(random.Random(options.seed), allowed, options.rounds) if options.deal else []  # noqa: S311 (by seed)
     results = []
     site = Site(root, folder, random.Random(options.seed))  # noqa: S311 (chance by seed is the point)
     with serving(register) as address:
@@ -76,7 +77,8 @@ def _play(root: Path, folder: Path, options: argparse.Namespace) -> bool:
             site.start()
             campaign = Campaign(site, shop, register, seed=options.seed, database_url=settings.DATABASE_URL)
             for number in range(options.first, options.first + options.rounds):
-                result = campaign.play(number, orders=options.orders, allowed=allowed, every=options.each)
+                dealt = hands.pop() if hands else None
+                result = campaign.play(number, orders=options.orders, allowed=allowed, dealt=dealt)
                 report.tell_round(result)
                 results.append(result)
                 if result.violations:

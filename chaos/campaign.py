@@ -58,13 +58,13 @@ class Campaign:
         self.seed, self.database_url = seed, database_url
         self.cleared: set[str] = set()
 
-    def play(self, number: int, *, orders: int, allowed: list[str], every: bool = False) -> Result:
-        """Play round `number` and check; `every`: each of the `allowed` actions happens once."""
+    def play(self, number: int, *, orders: int, allowed: list[str], dealt: list[str] | None = None) -> Result:
+        """Play round `number` and check; what happens is `dealt`, or drawn from the `allowed` actions."""
         chance = random.Random(f"{self.seed}/{number}")  # noqa: S311 (chance by seed is the point)
         self.site.chance = chance
         began, label = time.monotonic(), f"r{number}"
         wanted = plan_orders(chance, orders, label, ORDER_SECONDS)
-        names = list(allowed) if every else self._drawn(chance, number, allowed)
+        names = dealt or self._drawn(chance, number, allowed)
         watch = Watch(self.database_url, self.site.client)
         mischief = Mischief(self.site, self.register, watch, chance)
         mischief.plan(names, MISCHIEF_SECONDS)

@@ -17,9 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What it does to a share of the calls while in the mood.
 MOODS = ("lost", "slow", "busy", "drip", "reset", "keeps")
-SHARE = 0.6
 # What a call takes in any mood, so that there is something to interrupt.
 THINK_SECONDS = (0.05, 0.4)
 SLOW_SECONDS = (0.5, 3.0)
@@ -49,6 +47,8 @@ class Register:
     duplicates: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     mood: str = ""
+    # Of all calls, how many the mood is for.
+    share: float = 0.6
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def make(self, place: tuple[str, str], key: str, fence: int) -> tuple[int, dict[str, Any]]:
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "broken"})
             return
         time.sleep(random.uniform(*THINK_SECONDS))  # noqa: S311 (chance, no secret)
-        if mood in {"", "keeps"} or random.random() > SHARE:  # noqa: S311 (chance, no secret)
+        if mood in {"", "keeps"} or random.random() > register.share:  # noqa: S311 (chance, no secret)
             self._answer(*act())
             return
         register.counts[f"mood: {mood}"] += 1

@@ -155,3 +155,9 @@ def draw(chance: random.Random, how_many: int, allowed: list[str]) -> list[str]:
         rest = [name for name in names if name not in drawn] or names
         drawn += chance.choices(rest, [WEIGHTS[name] for name in rest])
     return drawn
+
+
+def deal(chance: random.Random, names: list[str], rounds: int) -> list[list[str]]:
+    """Deal every action out once over so many rounds."""
+    shuffled = chance.sample(names, len(names))
+    return [shuffled[number::rounds] for number in range(rounds)]

@@ -139,6 +139,12 @@ class Processes:
             assert wait_until(web.answers, START_SECONDS), web.process.tail()
         return web
 
+    def beat(self, **environment: str) -> Process:
+        """Start a beat, which keeps what it remembers to itself."""
+        name = self._name("beat")
+        arguments = ["celery", "-A", "config", "beat", "-l", "INFO", "-s", str(self.folder / name), "--pidfile="]
+        return self._start(name, arguments, environment)
+
     def _name(self, role: str) -> str:
         self._count += 1
         return f"{role}-{self._count}"

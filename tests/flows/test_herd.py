@@ -1,0 +1,113 @@
+"""Many steps at once, and a back end that is down for everybody: the others' orders do not wait for it."""
+
+import secrets
+
+import pytest
+from django.db.models import F, Max
+from django.db.models.functions import Now
+
+import catalog.services as catalog
+from chaos import far_side as rest
+from provisioning.models import Breaker, Run, ServiceInstance, Step, StepAttempt
+from tests.factories import published_offering
+from tests.flows.outcomes import states, wait_for
+from tests.provisioning.engine import place
+
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+HERD = 3000
+WAIT_SECONDS = 2.0
+
+
+def waits(orders):
+    """How long the first step of each order waited for a worker, in seconds, the shortest first."""
+    first = StepAttempt.objects.filter(number=1, step__run__order_ref__in=[order.pk for order in orders])
+    pairs = first.annotate(waited=F("started_at") - F("step__created_at")).values_list("waited", flat=True)
+    return sorted(waited.total_seconds() for waited in pairs)
+
+
+def p95(values):
+    """The value that 95 of 100 do not exceed."""
+    return values[min(len(values) - 1, int(len(values) * 0.95))]
+
+
+def a_herd(order, how_many):
+    """Make as many steps due at this moment as if so many services of the same kind had been ordered at once."""
+    given = {name: getattr(order.instance, name) for name in ("plan", "cost_center", "owner", "order_ref")}
+    instances = [ServiceInstance(name=f"herd {number}", **given) for number in range(how_many)]
+    ServiceInstance.objects.bulk_create(instances)
+    runs = [Run(instance=instance, context=order.instance.runs.get().context) for instance in instances]
+    Run.objects.bulk_create(runs)
+    Step.objects.bulk_create(
+        Step(run=run, seq=1, name="Making it", connector="bare", back_end="bare", state="ready", next_run_at=Now())
+        for run in runs
+    )
+
+
+def test_three_thousand_due_steps_do_not_stand_before_who_orders_now(ordered, processes, far_side):
+    first = ordered(("Making it", "bare", {}))
+    processes.worker(places=2, ready=False)
+    processes.worker(places=2, ready=False)
+    wait_for(lambda: states(first) == ["completed"])
+    a_herd(first, HERD)
+    later = []
+    for _ in range(20):
+        later.append(place(first.plan.version.offering, first.requester))
+        wait_for(lambda: StepAttempt.objects.filter(step__run__order_ref=later[-1].pk).exists())
+    wait_for(lambda: states(*later) == ["completed"] * 20)
+    assert Step.objects.filter(state="ready").exists(), "the herd was through before anybody could be in its way"
+    assert p95(waits(later)) < WAIT_SECONDS
+
+
+@pytest.fixture
+def down():
+    """A REST back end that answers 503 to every call until its mood is over."""
+    register = rest.Register(token=secrets.token_urlsafe(16), canary="canary", mood="busy", share=1.0)
+    with rest.serving(register) as address:
+        register.address = address
+        yield register
+
+
+def a_back_end(org, register):
+    """Make the back end known to workflows."""
+    catalog.save_back_end(
+        None,
+        slug="down",
+        name="Down",
+        connector="http",
+        address=register.address,
+        config={"auth": "bearer"},
+        credentials={"token": register.token},
+        limit=None,
+        is_active=True,
+        actor=org.curator,
+    )
+
+
+def test_a_back_end_that_is_down_costs_no_order_and_delays_no_other(org, far_side, processes, down):
+    a_back_end(org, down)
+    processes.environment["EGRESS_ALLOW"] = "127.0.0.1"
+    path = "/things/${instance.id}/disk"
+    inputs = {"method": "PUT", "path": path, "undo": {"method": "DELETE", "path": path}}
+    silent = published_offering(
+        org, "silent", steps=[{"name": "Making it", "connector": "http", "back_end": "down", "inputs": inputs}]
+    )
+    lively = published_offering(org, "lively", steps=[{"name": "Making it", "connector": "bare"}])
+    processes.worker(places=2)
+    usual = [place(lively, org.business) for _ in range(15)]
+    wait_for(lambda: states(*usual) == ["completed"] * 15)
+    stuck = [place(silent, org.business) for _ in range(15)]
+    wait_for(Breaker.objects.filter(state="open").exists)
+    meanwhile = [place(lively, org.business) for _ in range(15)]
+    wait_for(lambda: states(*meanwhile) == ["completed"] * 15)
+    assert set(states(*stuck)) == {"fulfilling"}
+    assert p95(waits(meanwhile)) < max(2 * p95(waits(usual)), 1.0)
+    calls_while_open = down.counts["PUT calls"]
+    down.mood = ""
+    Breaker.objects.update(probe_at=Now())
+    Step.objects.filter(state="retry").update(next_run_at=Now())
+    wait_for(lambda: states(*stuck) == ["completed"] * 15, 40)
+    assert not Breaker.objects.filter(state="open").exists()
+    assert len(down.live()) == 15
+    assert down.duplicates == []
+    assert calls_while_open < 15 + 10, "it was hammered although its breaker was open"
+    assert Step.objects.aggregate(most=Max("attempt"))["most"] <= 5
