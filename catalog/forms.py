@@ -277,6 +277,9 @@ def _with_back_ends() -> list[str]:
     return [name for name, declared in settings.CONNECTORS.items() if declared.get("back_end") == "needed"]
 
 
+ABBREVIATIONS = {"ca", "dn", "hmac"}
+
+
 class BackEndForm(ServiceForm):
     """A back end with the settings and credentials that its connector declares, a field each."""
 
@@ -285,6 +288,10 @@ class BackEndForm(ServiceForm):
     class Meta:
         model = BackEnd
         fields = ["name", "address", "limit", "is_active"]
+        help_texts = {
+            "address": "With another host, port or scheme all credentials have to be entered again.",
+            "is_active": "New workflows may name it. What was delivered there can be changed and removed in any case.",
+        }
 
     @classmethod
     def names(cls, kind: str) -> list[str]:
@@ -325,7 +332,8 @@ def back_end_form(back_end: BackEnd) -> type[BackEndForm]:
 
 
 def _worded(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = name.replace("_", " ").capitalize()
+    return " ".join(word.upper() if word.lower() in ABBREVIATIONS else word for word in words.split())
 
 
 def _config_field(name: str, back_end: BackEnd) -> forms.CharField:

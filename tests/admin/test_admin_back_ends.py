@@ -109,3 +109,13 @@ def test_steps_of_a_workflow_choose_among_the_known_connectors(org, offering, st
     draft = catalog.new_draft(offering, actor=org.curator)
     shown = staff("curator").get(reverse("admin:catalog_offeringversion_change", args=[draft.pk])).content.decode()
     assert '<option value="kubernetes">' in shown
+
+
+def test_no_form_of_a_back_end_is_a_fault(broker, staff):
+    client = staff("admin")
+    for address in (page(broker), reverse("admin:catalog_backend_add")):
+        sent = sent_by(client.get(address))
+        for value in ("", "nonsense", "x" * 100_000, "\U0001f600", "-1", "9" * 400, "[[[", "https://[::1"):
+            assert client.post(address, dict.fromkeys(sent, value)).status_code < 500, value[:20]
+            for name in sent:
+                assert client.post(address, sent | {name: value}).status_code < 500, (name, value[:20])
