@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, help="how many rounds (default 20)")
     parser.add_argument("--seed", type=int, default=1, help="what is drawn; the same seed draws the same (default 1)")
     parser.add_argument("--orders", type=int, default=50, help="orders a round (default 50)")
+    parser.add_argument("--seconds", type=float, default=9.0, help="in which mischief begins, a round (default 9)")
     parser.add_argument("--from", type=int, default=1, dest="first", help="number of the first round (default 1)")
     parser.add_argument("--only", default="", help="only these actions, separated by commas")
     parser.add_argument("--deal", action="store_true", help="every action once, dealt out over the rounds")
@@ -66,6 +67,8 @@ def _play(root: Path, folder: Path, options: argparse.Namespace) -> bool:
     from chaos.offerings import open_shop  # noqa: PLC0415 (after the set-up)
     from chaos.site import Site  # noqa: PLC0415 (after the set-up)
 
+    # Nobody signs in with a password here, so none is worth a slow hash.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     allowed = options.only.split(",") if options.only else list(WEIGHTS)
     register = Register(token=secrets.token_urlsafe(24), canary=f"canary-{secrets.token_hex(8)}")
     hands = deal(random.Random(options.seed), allowed, options.rounds) if options.deal else []  # noqa: S311 (by seed)
@@ -75,7 +78,14 @@ def _play(root: Path, folder: Path, options: argparse.Namespace) -> bool:
         shop = open_shop(address, register.token)
         try:
             site.start()
-            campaign = Campaign(site, shop, register, seed=options.seed, database_url=settings.DATABASE_URL)
+            campaign = Campaign(
+                site,
+                shop,
+                register,
+                seed=options.seed,
+                seconds=options.seconds,
+                database_url=settings.DATABASE_URL,
+            )
             for number in range(options.first, options.first + options.rounds):
                 dealt = hands.pop() if hands else None
                 result = campaign.play(number, orders=options.orders, allowed=allowed, dealt=dealt)

@@ -21,8 +21,8 @@ from provisioning.connectors.names import name_for
 from provisioning.models import Breaker, Step
 from provisioning.services.runs import ClockTimestamp
 
-ORDER_SECONDS = 7.0
-MISCHIEF_SECONDS = 9.0
+# Of the time in which mischief begins, how much is for ordering.
+ORDERING = 0.8
 ACTIONS = (4, 7)
 CALM_EVERY, DEATHS = 5, ("worker_killed", "place_killed")
 # How long all may take to end once nothing goes wrong any more.
@@ -53,9 +53,11 @@ class Result:
 class Campaign:
     """All rounds on one site."""
 
-    def __init__(self, site: Site, shop: Shop, register: Register, *, seed: int, database_url: str) -> None:
+    def __init__(
+        self, site: Site, shop: Shop, register: Register, *, seed: int, seconds: float, database_url: str
+    ) -> None:
         self.site, self.shop, self.register = site, shop, register
-        self.seed, self.database_url = seed, database_url
+        self.seed, self.seconds, self.database_url = seed, seconds, database_url
         self.cleared: set[str] = set()
 
     def play(self, number: int, *, orders: int, allowed: list[str], dealt: list[str] | None = None) -> Result:
@@ -63,11 +65,11 @@ class Campaign:
         chance = random.Random(f"{self.seed}/{number}")  # noqa: S311 (chance by seed is the point)
         self.site.chance = chance
         began, label = time.monotonic(), f"r{number}"
-        wanted = plan_orders(chance, orders, label, ORDER_SECONDS)
+        wanted = plan_orders(chance, orders, label, self.seconds * ORDERING)
         names = dealt or self._drawn(chance, number, allowed)
         watch = Watch(self.database_url, self.site.client)
         mischief = Mischief(self.site, self.register, watch, chance)
-        mischief.plan(names, MISCHIEF_SECONDS)
+        mischief.plan(names, self.seconds)
         traffic = Traffic(self.site.client(), self.shop, wanted)
         result = Result(number, str(self.seed), names, orders=orders)
         self._go_wrong(mischief, traffic, watch)

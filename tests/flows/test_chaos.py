@@ -11,12 +11,13 @@ from tests.processes import ROOT
 pytestmark = pytest.mark.processes
 # Every action once, over three rounds of the same length.
 ROUNDS = 3
-ORDERS = 20
+ORDERS, SECONDS = 20, 5
 GIVE_UP_SECONDS = 300
 
 
 def test_three_rounds_of_chaos_lose_nothing_and_double_nothing():
-    command = [sys.executable, "-m", "chaos", "--rounds", str(ROUNDS), "--orders", str(ORDERS), "--deal"]
+    command = [sys.executable, "-m", "chaos", "--rounds", str(ROUNDS), "--deal"]
+    command += ["--orders", str(ORDERS), "--seconds", str(SECONDS)]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=GIVE_UP_SECONDS
     )
