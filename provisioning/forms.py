@@ -1,6 +1,7 @@
 """The forms with which people hand over what they have done, and operators act on runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -8,7 +9,6 @@ from django.http import QueryDict
 
 from core.parameters import Field
 from provisioning.models import ManualTask, Step
-from provisioning.services import Finding
 
 # Names that a curator chose are kept apart from the form's own.
 PREFIX = "o-"
@@ -37,7 +37,6 @@ class FindingForm(ReasonForm):
 
     answer = forms.ChoiceField(
         label="What is so?",
-        choices=Finding.choices,
         widget=forms.RadioSelect,
         error_messages={"required": "Choose what is so.", "invalid_choice": "Choose what is so."},
     )
@@ -51,6 +50,11 @@ class FindingForm(ReasonForm):
         label="What the back end calls it", required=False, help_text="Where it happened: its id there."
     )
     field_order = ("answer", "outputs", "external_ref", "reason")
+
+    def __init__(self, *args: Any, findings: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        """Ask for one of `findings`, as (value, label)."""
+        super().__init__(*args, **kwargs)
+        self.fields["answer"].choices = list(findings)  # type: ignore[attr-defined]
 
     def given_outputs(self) -> dict[str, str]:
         """Read the lines of what it gave; a name without a value is left out."""

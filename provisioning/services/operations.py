@@ -83,7 +83,7 @@ def retry_run(run: Run, *, actor: Any) -> Run:
 def _retry(run: Run, actor: Any) -> Run:
     if run.state == Run.State.COMPENSATION_FAILED:
         return _undo_again(run, actor)
-    if run.state == Run.State.COMPENSATED and run.kind == Run.Kind.PROVISION and not was_canceled(run):
+    if can_begin_anew(run):
         return _order_again(run, actor)
     if run.state not in Run.OPEN:
         raise Conflict("ended", f"This run is {run.get_state_display().lower()}: there is nothing to try again.")
@@ -96,6 +96,12 @@ def _retry(run: Run, actor: Any) -> Run:
         events.record("run.retried", run, actor=actor, step=step.name)
         bell.ring(step.pk, step.queue)
     return run
+
+
+def can_begin_anew(run: Run) -> bool:
+    """Tell whether what `run` was to set up failed, is undone and was not begun anew since."""
+    is_undone = run.state == Run.State.COMPENSATED and run.kind == Run.Kind.PROVISION and not was_canceled(run)
+    return is_undone and run.instance.state == ServiceInstance.State.FAILED
 
 
 def _in_hand(run: Run) -> list[Step]:

@@ -22,8 +22,7 @@ from core.problems import Invalid
 from core.views import post_only, see_other
 from provisioning.forms import FindingForm, ReasonForm, known_outputs
 from provisioning.models import Run, Step, StepAttempt, StepLine
-from provisioning.services.operations import SKIPPABLE
-from provisioning.services.runs import was_canceled
+from provisioning.services.operations import SKIPPABLE, can_begin_anew
 from provisioning.services.shown import attempts_of, rows_of, seen_runs, steps_of, why_of
 from provisioning.services.watching import Standing, standings
 from provisioning.views.runs import digest
@@ -222,9 +221,7 @@ def _offers(
 
 
 def _can_retry(run: Run, step: Step | None, known: dict[str, Standing]) -> bool:
-    if run.state == Run.State.COMPENSATED:
-        return run.kind == Run.Kind.PROVISION and not was_canceled(run)
-    if run.state == Run.State.COMPENSATION_FAILED:
+    if run.state == Run.State.COMPENSATION_FAILED or can_begin_anew(run):
         return True
     if step is None or run.state not in Run.OPEN or step.lease_token is not None:
         return False
@@ -238,13 +235,17 @@ def _step_offers(run: Run, step: Step) -> list[Offer]:
     offers = []
     if step.state == Step.State.OUTCOME_UNKNOWN:
         text = "Look at the back end first: a wrong answer makes it twice, or not at all."
-        form = FindingForm(initial={"outputs": known_outputs(step)}, auto_id="resolve-%s")
+        form = _finding(initial={"outputs": known_outputs(step)})
         offers.append(Offer("resolve", f"Say what became of “{step.name}”", text, _step_url("resolve", step), form))
     if step.state in SKIPPABLE and step.lease_token is None:
         text = "The run goes on as if it were done; what it would have given is missing."
         form = ReasonForm(auto_id="skip-%s")
         offers.append(Offer("skip", f"Leave out “{step.name}”", text, _step_url("skip", step), form, danger=True))
     return offers
+
+
+def _finding(*sent: Any, **more: Any) -> FindingForm:
+    return FindingForm(*sent, **more, findings=provisioning.Finding.choices, auto_id="resolve-%s")
 
 
 def _step_url(name: str, step: Step) -> str:
@@ -298,7 +299,7 @@ def step_skip(request: HttpRequest, pk: UUID, step: UUID) -> HttpResponse:
 def step_resolve(request: HttpRequest, pk: UUID, step: UUID) -> HttpResponse:
     """Say what became of a step whose end nobody knew."""
     run = _run_to_operate(request.user, pk)
-    row, form = get_object_or_404(run.steps, pk=step), FindingForm(request.POST, auto_id="resolve-%s")
+    row, form = get_object_or_404(run.steps, pk=step), _finding(request.POST)
 
     def resolve(given: dict[str, Any]) -> object:
         said = {**given, "outputs": form.given_outputs()}

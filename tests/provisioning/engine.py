@@ -1,15 +1,23 @@
 """Orders placed and the engine turned by hand, attempt by attempt."""
 
+from datetime import timedelta
 from itertools import count
+
+from django.utils import timezone
 
 import orders.services as orders
 from orders.models import Order
-from provisioning.models import Step
-from provisioning.services import claims, execution
+from provisioning.models import Breaker, Step
+from provisioning.services import breakers, claims, execution
 from provisioning.services.runs import ClockTimestamp
 from tests.factories import wanted_body
 
 numbers = count(1)
+
+# Steps of orders in trouble: one waits for an operator, one cannot be undone, of one nobody knows whether it happened.
+HELD = [("one", "bare", {}), ("two", "bare", {"refuses": True}, {"on_failure": "wait"}), ("three", "bare", {})]
+STUCK = [("one", "bare", {"undo_refuses": True}), ("two", "bare", {"refuses": True})]
+BLIND = [("one", "bare", {}), ("two", "forgetful", {}), ("three", "bare", {})]
 
 
 def place(offering, person) -> Order:
@@ -56,3 +64,10 @@ def lose(step):
 def fresh(row):
     """The row as the database has it now."""
     return type(row).objects.get(pk=row.pk)
+
+
+def silence(back_end, seconds=600):
+    """Let `back_end` be one that does not answer, tried again in `seconds`."""
+    for _ in range(breakers.FAILURES):
+        breakers.note_failure(back_end, "Connection refused.")
+    Breaker.objects.filter(back_end=back_end).update(probe_at=timezone.now() + timedelta(seconds=seconds))

@@ -1,10 +1,9 @@
-"""What operators may do with runs, at every point of a run's life; and in which words they learn why it waits."""
+"""What operators may do with runs, at every point of a run's life."""
 
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
 from django.utils import timezone
 
 import orders.services as orders
@@ -12,16 +11,11 @@ import provisioning.services as provisioning
 from core.models import Event
 from core.problems import Conflict, Invalid
 from core.states import IllegalMove
+from orders.models import Order
 from provisioning.models import Breaker, ManualTask, Run, Step, StepAttempt
-from provisioning.services import breakers, claims, execution
-from provisioning.services.watching import TABS, Wanted, matching, standings, steps_in_hand
-from provisioning.services.why import next_try, why
-from tests.provisioning.engine import drive, fresh, lose, run_of, step_of
-
-WAITS = {"on_failure": "wait"}
-HELD = [("one", "bare", {}), ("two", "bare", {"refuses": True}, WAITS), ("three", "bare", {})]
-STUCK = [("one", "bare", {"undo_refuses": True}), ("two", "bare", {"refuses": True})]
-BLIND = [("one", "bare", {}), ("two", "forgetful", {}), ("three", "bare", {})]
+from provisioning.services import claims, execution
+from provisioning.services.watching import Wanted, matching
+from tests.provisioning.engine import BLIND, STUCK, drive, fresh, lose, run_of, silence, step_of
 
 
 def agree(step, **inputs):
@@ -30,48 +24,9 @@ def agree(step, **inputs):
 
 
 def ended(order):
+    """The states in which order, run and service have ended."""
     order = fresh(order)
     return order.state, run_of(order).state, fresh(order.instance).state
-
-
-def said(order):
-    """The sentence that an operator reads about the run of `order`."""
-    run = run_of(order)
-    step = steps_in_hand([run]).get(run.pk)
-    return why(run, step, standings().get(step.back_end) if step else None, timezone.now())
-
-
-def tab_of(order):
-    return [name for name in TABS if matching(Run.objects.filter(pk=run_of(order).pk), Wanted(tab=name)).exists()]
-
-
-@pytest.fixture
-def held(ordered, far_side):
-    """An order whose second step has failed and waits for an operator; what the first made is kept."""
-    order = ordered(*HELD)
-    drive()
-    assert step_of(order, "two").state == "failed"
-    return order
-
-
-@pytest.fixture
-def stuck(ordered, far_side):
-    """An order whose undoing has failed."""
-    order = ordered(*STUCK)
-    drive()
-    assert run_of(order).state == "compensation_failed"
-    return order
-
-
-@pytest.fixture
-def blind(ordered, far_side):
-    """An order of which nobody knows whether its second step happened."""
-    order = ordered(*BLIND)
-    execution.execute(claims.claim())
-    lose(claims.claim())
-    drive()
-    assert step_of(order, "two").state == "outcome_unknown"
-    return order
 
 
 class TestRetry:
@@ -111,7 +66,7 @@ class TestRetry:
     def test_what_could_not_be_undone_is_undone_once_the_far_side_lets_go(self, org, stuck, far_side):
         far_side.open("undo")
         provisioning.retry_run(run_of(stuck), actor=org.curator)
-        assert tab_of(stuck) == ["undoing"]
+        assert run_of(stuck).state == "compensating"
         drive()
         assert ended(stuck) == ("failed", "compensated", "failed")
         assert far_side.live() == []
@@ -142,6 +97,31 @@ class TestRetry:
         for order in (done, canceled):
             with pytest.raises(Conflict, match="nothing to try again"):
                 provisioning.retry_run(run_of(order), actor=org.curator)
+
+    def test_a_failed_order_is_decided_again_and_begun_anew(self, org, ordered, far_side):
+        order = ordered(("one", "bare", {"refuses": True}))
+        drive()
+        failed = run_of(order)
+        assert ended(order) == ("failed", "compensated", "failed")
+        again = provisioning.retry_run(failed, actor=org.curator)
+        assert again.pk != failed.pk
+        assert (again.state, fresh(order).state) == ("running", "fulfilling")
+        agree(again.steps.get())
+        drive()
+        assert ended(order) == ("completed", "succeeded", "active")
+        with pytest.raises(Conflict, match="nothing to try again"):
+            provisioning.retry_run(failed, actor=org.curator)
+
+    def test_an_order_whose_name_was_given_away_is_not_begun_anew(self, org, ordered):
+        order = ordered(("one", "bare", {"refuses": True}))
+        drive()
+        other = ordered(("one", "manual", {}))
+        Order.objects.filter(pk=other.pk).update(name=order.name)
+        other.instance.name = order.name
+        other.instance.save(update_fields=["name"])
+        with pytest.raises(Conflict):
+            provisioning.retry_run(run_of(order), actor=org.curator)
+        assert ended(order) == ("failed", "compensated", "failed")
 
 
 class TestSkip:
@@ -303,7 +283,7 @@ class TestUnknown:
         provisioning.resolve_unknown(step_of(blind, "two"), "look_again", reason="Let us see.", actor=org.curator)
         drive()
         assert step_of(blind, "two").state == "outcome_unknown"
-        assert said(blind) == "Nobody can say whether it happened: Looked again: It is not there."
+        assert step_of(blind, "two").error == "Looked again: It is not there."
 
     def test_who_was_slower_is_told(self, org, blind):
         step = step_of(blind, "two")
@@ -381,103 +361,3 @@ def test_only_operators_operate(org, held, username):
     ):
         with pytest.raises(PermissionDenied):
             act()
-
-
-def silence(back_end, seconds=600):
-    """Let `back_end` be one that does not answer, tried again in `seconds`."""
-    for _ in range(breakers.FAILURES):
-        breakers.note_failure(back_end, "Connection refused.")
-    Breaker.objects.filter(back_end=back_end).update(probe_at=timezone.now() + timedelta(seconds=seconds))
-
-
-class TestBackEnds:
-    def test_a_silent_back_end_is_tried_at_once_by_who_waits_longest(self, org, ordered, far_side):
-        orders_of = [ordered(("one", "bare", {})) for _ in range(2)]
-        waits_longest = step_of(orders_of[1], "one")
-        Step.objects.filter(pk=waits_longest.pk).update(next_run_at=timezone.now() - timedelta(minutes=5))
-        silence("bare")
-        provisioning.try_now("bare", actor=org.curator)
-        first = claims.claim(waits_longest.pk)
-        assert first is not None
-        assert claims.claim() is None
-        execution.execute(first)
-        assert drive() == 1
-
-    def test_one_that_answers_need_not_be_tried(self, org, db):
-        with pytest.raises(Conflict, match="as usual"):
-            provisioning.try_now("bare", actor=org.curator)
-
-    def test_how_it_stands_is_told_in_numbers(self, org, ordered, far_side):
-        for _ in range(3):
-            ordered(("one", "bare", {}))
-        claims.claim()
-        standing = standings()["bare"]
-        assert (standing.calls, standing.waiting, standing.is_open) == (1, 2, False)
-        drive()
-        assert standings(with_usual=True)["bare"].usual_seconds >= 0
-        silence("bare")
-        standing = standings()["bare"]
-        assert (standing.is_open, standing.failures, standing.last_error) == (True, 5, "Connection refused.")
-
-
-class TestWhy:
-    def test_a_worker_that_is_awaited_and_one_at_work(self, ordered):
-        order = ordered(("one", "bare", {}))
-        assert said(order).startswith("Waits for a worker since ")
-        step = claims.claim()
-        assert said(order).startswith("In progress since ")
-        lose(step)
-        assert said(order) == "Its worker was lost; another one takes it over."
-        assert tab_of(order) == ["running"]
-
-    def test_the_next_attempt_with_its_time_and_error(self, ordered):
-        order = ordered(("one", "bare", {"fails": 9, "after": 120}))
-        execution.execute(claims.claim())
-        step = step_of(order, "one")
-        at = timezone.localtime(step.next_run_at)
-        assert (
-            said(order)
-            == f"Will be tried again at {at:%H:%M:%S} (attempt 2 of 5): The far side does not want it yet (1)."
-        )
-        assert next_try(step, None) == step.next_run_at
-
-    def test_a_back_end_that_does_not_answer_or_takes_no_more(self, ordered, settings):
-        order, other = ordered(("one", "bare", {})), ordered(("one", "bare", {}))
-        settings.CONNECTORS = settings.CONNECTORS | {"bare": settings.CONNECTORS["bare"] | {"limit": 1}}
-        step = claims.claim()
-        waiting = other if step.run.instance_id == order.instance_id else order
-        assert said(waiting) == "Waits for a place at bare, which takes 1 calls at a time."
-        silence("bare")
-        probe_at = timezone.localtime(Breaker.objects.get().probe_at)
-        assert said(waiting) == f"Waits for bare, which does not answer; next try at {probe_at:%H:%M:%S}."
-        assert next_try(step_of(waiting, "one"), standings()["bare"]) == Breaker.objects.get().probe_at
-
-    def test_what_the_back_end_does_by_itself(self, ordered):
-        order = ordered(("one", "bare", {"polls": 9}))
-        execution.execute(claims.claim())
-        assert said(order).startswith("bare works on it since ")
-
-    def test_people_who_are_waited_for(self, ordered, held, stuck, blind):
-        order = ordered(("by hand", "manual", {"due_hours": 2}))
-        drive()
-        assert said(order).startswith("Waits for a person: task “by hand”, due ")
-        assert said(held) == "Failed; waits for an operator: The far side refuses it."
-        assert said(stuck) == "Undoing failed; waits for an operator: The far side does not let it go."
-        assert said(blind).startswith("Nobody can say whether it happened: The worker was lost")
-        assert [tab_of(one) for one in (order, held, stuck, blind)] == [["running"], *[["operator"]] * 3]
-
-    def test_how_it_ended(self, org, ordered, far_side):
-        done, failed, canceled = ordered(("a", "bare", {})), ordered(("a", "bare", {"refuses": True})), ordered()
-        orders.cancel(canceled, actor=canceled.requester)
-        drive()
-        assert said(done).startswith("Done after ")
-        assert said(failed).endswith(": The far side refuses it.")
-        assert [tab_of(one) for one in (done, failed, canceled)] == [["done"], ["failed"], ["done"]]
-
-
-def test_the_step_at_which_each_run_stands_is_one_question(django_assert_num_queries, held, stuck, blind):
-    runs = list(Run.objects.all())
-    with django_assert_num_queries(1):
-        found = steps_in_hand(runs)
-    assert {step.state for step in found.values()} == {"failed", "compensation_failed", "outcome_unknown"}
-    assert connection.in_atomic_block
