@@ -12,7 +12,7 @@ from typing import Self
 
 from django.conf import settings
 
-from provisioning.connectors.base import Call, Connector, Done, Failed, Retry
+from provisioning.connectors.base import Call, Connector, Done, Failed, Missing, Retry
 from provisioning.connectors.names import name_for
 
 MARK = "greenlane-service"
@@ -43,6 +43,19 @@ class GitRepository(Connector):
             external_ref=repository.path.name,
         )
 
+    def update(self, call: Call) -> Done:
+        """Set the default branch; what is in the repository stays as it is."""
+        branch = _branch(call)
+        with _Repository(call) as repository:
+            if not repository.is_ours():
+                raise Missing(f"There is no repository {repository.path.name}.", left_nothing=True)
+            repository.git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        return Done(
+            outputs={"default_branch": branch},
+            detail=f"Repository {repository.path.name}, with the default branch {branch}.",
+            external_ref=repository.path.name,
+        )
+
     def undo(self, call: Call) -> Done:
         """Move the repository away at once, then delete it."""
         with _Repository(call) as repository:
@@ -60,7 +73,7 @@ class GitRepository(Connector):
         """Have Git read the repository."""
         with _Repository(call) as repository:
             if not repository.is_ours():
-                raise Failed(f"There is no repository {repository.path.name}.")
+                raise Missing(f"There is no repository {repository.path.name}.")
             repository.git("rev-parse", "--is-bare-repository")
         return Done(detail="Git can read the repository.")
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from psycopg2 import extensions, sql
 
-from provisioning.connectors.base import Call, Connector, Done, Failed, Retry
+from provisioning.connectors.base import Call, Connector, Done, Failed, Missing, Retry
 from provisioning.connectors.names import name_for
 from provisioning.connectors.postgresql_session import Session, session
 
@@ -83,6 +83,20 @@ class PostgreSQL(Connector):
             external_ref=names.name,
         )
 
+    def update(self, call: Call) -> Done:
+        """Give the role the limits of the call; connections that are open stay open."""
+        limits = _limits(call)
+        names = names_of(call)
+        with session(call, _address()) as server:
+            has_role, has_database = _look(server, names)
+            if not (has_role and has_database):
+                raise Missing(f"There is no database {names.name}.", left_nothing=True)
+            _write_role(server, names, call.secrets["password"], limits, exists=True)
+        return Done(
+            detail=f"Database {names.name}, for up to {limits['connection_limit']} connections at a time.",
+            external_ref=names.name,
+        )
+
     def undo(self, call: Call) -> Done:
         """End the sessions, drop database and role. What is not ours stays."""
         names = names_of(call)
@@ -101,7 +115,7 @@ class PostgreSQL(Connector):
         with session(call, _address()) as server:
             has_role, has_database = _look(server, names)
         if not (has_role and has_database):
-            raise Failed(f"There is no database {names.name}.")
+            raise Missing(f"There is no database {names.name}.")
         secret = {"user": names.name, "password": call.secrets["password"], "dbname": names.name}
         with session(call, extensions.make_dsn(_address(), **secret), purpose="check") as own:
             own.value("SELECT 1", [])

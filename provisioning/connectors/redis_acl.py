@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry as ClientRetry
 
-from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Retry, Working
+from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Working
 from provisioning.connectors.names import name_for
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
@@ -60,6 +60,14 @@ class RedisAcl(Connector):
             external_ref=name,
         )
 
+    def update(self, call: Call) -> Done:
+        """See that the user is there: no plan or parameter makes a difference to him."""
+        name = _name(call)
+        with _server(call) as server:
+            if not _find(server, call, name):
+                raise Missing(f"There is no user {name} that Greenlane made.", left_nothing=True)
+        return Done(detail="There was nothing to change.", external_ref=name)
+
     def undo(self, call: Call) -> Answer:
         """Remove the user, which ends his connections, then his keys, batch by batch."""
         name = _name(call)
@@ -82,6 +90,9 @@ class RedisAcl(Connector):
     def describe(self, call: Call) -> Done:
         """Sign in as the user, and look for a key of his."""
         name = _name(call)
+        with _server(call) as server:
+            if not _find(server, call, name):
+                raise Missing(f"There is no user {name} that Greenlane made.")
         with _server(call, username=name, password=call.secrets["password"]) as server:
             _ask(server, call, "PING")
             _ask(server, call, "EXISTS", f"{name}:")
