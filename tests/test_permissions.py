@@ -41,6 +41,7 @@ ROLES = [
     "admin",
 ]
 METHODS = ["GET", "POST"]
+REASONED = ["runs/<uuid:pk>/undo", "runs/<uuid:pk>/abandon", "steps/<uuid:pk>/skip"]
 
 
 def routes(patterns=None, before="") -> Iterator[str]:
@@ -116,9 +117,12 @@ def things(org, settings):
         "order": delivered,
         "waiting": waiting,
         "task": ManualTask.objects.get().pk,
+        "step": ManualTask.objects.get().step,
         "token": ApiToken.objects.get().id,
         "rows": rows,
-        "json": {route: wanted_body(database, name="one-more") for route in ("/api/v1/orders/", "/api/v1/quotes/")},
+        "json": {route: wanted_body(database, name="one-more") for route in ("/api/v1/orders/", "/api/v1/quotes/")}
+        | {f"/api/v1/{what}/": {"reason": "x"} for what in REASONED}
+        | {"/api/v1/runs/retry/": {"stands": "operator"}},
         "forms": forms(version),
     }
 
@@ -138,6 +142,14 @@ def forms(version):
             "terms_hash": version.terms_hash,
             "p-storage": "10",
         },
+        "/orders/<uuid:pk>/change/": {
+            "idempotency_key": "a-change",
+            "plan": str(version.plans.get(slug="medium").pk),
+            "p-storage": "10",
+        },
+        "/orders/<uuid:pk>/remove/": {"idempotency_key": "a-removal"},
+        **{f"/runs/<uuid:pk>/{what}": {"reason": "x"} for what in ("undo/", "abandon/", "steps/<uuid:step>/skip/")},
+        "/runs/<uuid:pk>/steps/<uuid:step>/resolve/": {"reason": "x", "answer": "did_not"},
         "/sign-in/": {"username": "business", "password": PASSWORD},
         "/profile/tokens/": {"label": "one more", "scopes": ["read"], "days": "1"},
         "/admin/accounts/person/<path:object_id>/password/": {"password": "a-rather-long-sentence"},
@@ -158,8 +170,13 @@ def address_of(route, things):
         pk = things["task"]
     elif "tokens" in route:
         pk = things["token"]
+    elif "/runs/" in route:
+        pk = things["step"].run_id
+    elif "/steps/" in route:
+        pk = things["step"].pk
     else:
         pk = things["order"].instance_id if "service-instances" in route else things["order"].pk
+    route = route.replace("<uuid:step>", str(things["step"].pk)).replace("<slug:back_end>", "postgresql")
     return route.replace("<uuid:pk>", str(pk)).replace("<slug:slug>", "postgresql").replace("<path:rest>", "nothing/")
 
 
