@@ -25,14 +25,17 @@ LOST_SECONDS = (0.0, 1.5)
 DRIPS, DRIP_SECONDS = 20, 0.15
 # A step on this path is always refused; one on that path is only ever answered with a fault.
 REFUSED, BROKEN = "refused", "broken"
+# A thing of this name is ready some seconds after it was asked for: until then all answers are 202.
+SLOWLY, READY_SECONDS = "slowly", (0.3, 2.5)
 
 
 @dataclass
 class Thing:
-    """One live thing: the keys of the calls that made it, and a password that nobody else may see."""
+    """One live thing: the keys of the calls that made it, a password that nobody else may see, when it is ready."""
 
     keys: list[str]
     password: str
+    ready_at: float = 0.0
 
 
 @dataclass
@@ -61,18 +64,22 @@ class Register:
             known = self.things.get(place)
             if known is None:
                 self.counts["things made"] += 1
-                self.things[place] = Thing([key], f"{self.canary}-{random.randbytes(8).hex()}")  # noqa: S311 (a test's)
-                return HTTPStatus.CREATED, self._told(place)
+                wait = random.uniform(*READY_SECONDS) if place[1] == SLOWLY else 0.0  # noqa: S311 (chance, no secret)
+                password = f"{self.canary}-{random.randbytes(8).hex()}"  # noqa: S311 (a test's)
+                self.things[place] = Thing([key], password, time.monotonic() + wait)
+                return HTTPStatus.ACCEPTED if wait else HTTPStatus.CREATED, self._told(place)
             if key not in known.keys:
                 known.keys.append(key)
                 self.duplicates.append(f"{'/'.join(place)} was made under {len(known.keys)} keys")
             self.counts["repeats recognized"] += 1
-            return HTTPStatus.OK, self._told(place)
+            return self._status(known), self._told(place)
 
     def show(self, place: tuple[str, str]) -> tuple[int, dict[str, Any]]:
         """Tell whether it is there."""
         with self.lock:
-            return (HTTPStatus.OK, self._told(place)) if place in self.things else (HTTPStatus.NOT_FOUND, {})
+            if place not in self.things:
+                return HTTPStatus.NOT_FOUND, {}
+            return self._status(self.things[place]), self._told(place)
 
     def take_away(self, place: tuple[str, str], fence: int) -> tuple[int, dict[str, Any]]:
         """Take it away, once; from then on nobody older makes it again."""
@@ -93,6 +100,9 @@ class Register:
             for service, step in sorted(self.things):
                 found[service].append(step)
             return dict(found)
+
+    def _status(self, thing: Thing) -> int:
+        return HTTPStatus.OK if time.monotonic() >= thing.ready_at else HTTPStatus.ACCEPTED
 
     def _told(self, place: tuple[str, str]) -> dict[str, Any]:
         return {"ref": "/".join(place), "url": f"https://{place[1]}.example", "password": self.things[place].password}

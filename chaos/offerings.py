@@ -6,11 +6,12 @@ from typing import Any
 
 import accounts.services as accounts
 import catalog.services as catalog
-from chaos.far_side import BROKEN, REFUSED
+from chaos.far_side import BROKEN, REFUSED, SLOWLY
 from tests.factories import organization, published_offering
 
 BACK_END = "far-side"
 MAX_ATTEMPTS = 8
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ KINDS = {
     for kind in (
         Kind("one-step", (("http", "disk"),), 6),
         Kind("three-steps", (("http", "disk"), ("http", "address"), ("http", "name")), 6),
+        Kind("polled", (("http", "disk"), ("http", SLOWLY), ("http", "name")), 3),
         Kind("database", (("postgresql", ""),), 2),
         Kind("cache", (("redis_acl", ""),), 3),
         Kind("at-both", (("http", "disk"), ("postgresql", ""), ("http", "name")), 2),
@@ -106,6 +108,8 @@ def _step(connector: str, name: str) -> dict[str, Any]:
         "undo": {"method": "DELETE", "path": path},
         "describe": {"method": "GET", "path": path},
     }
+    if name == SLOWLY:
+        inputs["poll"] = {"path": path, "every": POLL_SECONDS}
     attempts = 2 if name == BROKEN else MAX_ATTEMPTS
     return {
         "name": f"Making the {name}",
