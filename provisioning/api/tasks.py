@@ -11,10 +11,12 @@ from rest_framework.response import Response
 
 import provisioning.services as provisioning
 from accounts.models import Role, Scope
-from core.api.input import StrictSerializer, query_of
+from core.api.input import StrictSerializer, no_body, query_of
 from core.api.output import Moment, Own
 from core.problems import Invalid
 from provisioning.models import ManualTask, ManualTaskQuerySet
+
+NOT_BOOLEAN = {"invalid": "take_over must be true or false.", "null": "take_over must be true or false."}
 
 
 class TaskBody(serializers.Serializer[Any]):
@@ -48,10 +50,21 @@ class TaskDone(StrictSerializer):
     )
 
 
+class TaskClaim(StrictSerializer):
+    """How a task is claimed."""
+
+    take_over = serializers.BooleanField(
+        default=False, help_text="Whether to take the task from the person who has it.", error_messages=NOT_BOOLEAN
+    )
+
+
 class TaskFilters(serializers.Serializer[Any]):
     """What narrows the list of tasks."""
 
     state = serializers.ChoiceField(ManualTask.State.values, required=False)
+    held_by = serializers.ChoiceField(
+        ["me", "nobody"], required=False, help_text="Those that you have, or those that nobody has."
+    )
 
 
 class TaskViewSet(Own, viewsets.GenericViewSet[Any]):
@@ -73,7 +86,11 @@ class TaskViewSet(Own, viewsets.GenericViewSet[Any]):
     def list(self, request: Request) -> Response:
         """List the tasks of your role, those given to you and those of your offerings, oldest first."""
         asked = query_of(request, TaskFilters, also=self.paginator.parameters)  # type: ignore[union-attr]
-        page = self.paginate_queryset(self.get_queryset().filter(**asked))
+        rows = self.get_queryset()
+        held_by = asked.pop("held_by", None)
+        if held_by:
+            rows = rows.filter(assignee=request.user if held_by == "me" else None)
+        page = self.paginate_queryset(rows.filter(**asked))
         return self.get_paginated_response(TaskBody(page, many=True).data)
 
     @extend_schema(summary="Read a task")
@@ -94,4 +111,27 @@ class TaskViewSet(Own, viewsets.GenericViewSet[Any]):
             provisioning.complete(task, body.validated_data["outputs"], actor=request.user)
         except Invalid as error:
             raise Invalid({f"/outputs{pointer}": text for pointer, text in error.errors.items()}) from error
+        return Response(TaskBody(self.get_queryset().get(pk=pk)).data)
+
+    @extend_schema(summary="Claim a task", request=TaskClaim, responses={200: TaskBody})
+    @action(detail=True, methods=["post"])
+    def claim(self, request: Request, pk: Any) -> Response:
+        """Take a task upon yourself: 409 `claimed` where somebody else has it, unless you take it over."""
+        query_of(request, serializers.Serializer)
+        body = TaskClaim(data=request.data)
+        body.is_valid(raise_exception=True)
+        task = get_object_or_404(self.get_queryset(), pk=pk)
+        if body.validated_data["take_over"]:
+            provisioning.hand_to(task, request.user, actor=request.user)
+        else:
+            provisioning.claim_task(task, actor=request.user)
+        return Response(TaskBody(self.get_queryset().get(pk=pk)).data)
+
+    @extend_schema(summary="Hand a task back", request=None, responses={200: TaskBody})
+    @action(detail=True, methods=["post"], url_path="hand-back")
+    def hand_back(self, request: Request, pk: Any) -> Response:
+        """Let go of a task that you have, so that anybody of its role may take it."""
+        query_of(request, serializers.Serializer)
+        no_body(request)
+        provisioning.hand_back(get_object_or_404(self.get_queryset(), pk=pk), actor=request.user)
         return Response(TaskBody(self.get_queryset().get(pk=pk)).data)

@@ -2,6 +2,7 @@
 
 from provisioning.services.callbacks import NotSigned, check_signature, take_news
 from provisioning.services.catalog_import import Imported, import_catalog
+from provisioning.services.imports import request_import, work_off_imports
 from provisioning.services.instances import reveal, rotate
 from provisioning.services.lifecycle import (
     CHANGEABLE,
@@ -12,7 +13,7 @@ from provisioning.services.lifecycle import (
     hold,
     steps_in_force,
 )
-from provisioning.services.manual import complete, hand_to
+from provisioning.services.manual import claim_task, complete, hand_back, hand_to
 from provisioning.services.measures import measure_delivery_times
 from provisioning.services.operations import (
     MOST_RETRIED,
@@ -43,11 +44,14 @@ __all__ = [
     "begin_removal",
     "cancel_run",
     "check_signature",
+    "claim_task",
     "complete",
+    "hand_back",
     "hand_to",
     "hold",
     "import_catalog",
     "measure_delivery_times",
+    "request_import",
     "resolve_unknown",
     "retry_many",
     "retry_run",
@@ -58,4 +62,5 @@ __all__ = [
     "take_news",
     "try_now",
     "undo_run",
+    "work_off_imports",
 ]

@@ -11,15 +11,25 @@ from provisioning.views.run import (
     step_skip,
 )
 from provisioning.views.runs import orphan_list, run_list, run_list_live, run_retry_many
-from provisioning.views.tasks import manualtask_complete, manualtask_detail, manualtask_list
+from provisioning.views.tasks import (
+    manualtask_claim,
+    manualtask_complete,
+    manualtask_detail,
+    manualtask_hand_back,
+    manualtask_list,
+    manualtask_take_over,
+)
 
 __all__ = [
     "backend_list",
     "backend_list_live",
     "backend_try",
+    "manualtask_claim",
     "manualtask_complete",
     "manualtask_detail",
+    "manualtask_hand_back",
     "manualtask_list",
+    "manualtask_take_over",
     "orphan_list",
     "run_abandon",
     "run_detail",

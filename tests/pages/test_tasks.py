@@ -106,3 +106,55 @@ def test_the_task_of_a_canceled_order_says_so(signed_in, business, task):
     page = signed_in("curator").get(f"/tasks/{task.pk}/").content.decode()
     assert "Nothing is left to do" in page
     assert "Done, go on with the delivery" not in page
+
+
+def act(client, task, name):
+    return client.post(f"/tasks/{task.pk}/{name}/")
+
+
+def test_a_task_is_claimed_taken_over_and_handed_back(signed_in, task):
+    first, second = signed_in("curator"), signed_in("curator2")
+    assert "Nobody has this task yet" in first.get(f"/tasks/{task.pk}/").content.decode()
+    assert act(first, task, "claim").url == f"/tasks/{task.pk}/"
+    assert "You have this task" in first.get(f"/tasks/{task.pk}/").content.decode()
+    page = second.get(f"/tasks/{task.pk}/").content.decode()
+    assert "Tom Lund has this task" in page
+    assert "Done, go on with the delivery" not in page
+    refused = act(second, task, "claim")
+    assert refused.status_code == 409
+    assert "Tom Lund has this task already" in refused.content.decode()
+    assert act(second, task, "take-over").status_code == 303
+    assert act(first, task, "hand-back").status_code == 409
+    assert act(second, task, "hand-back").status_code == 303
+    assert ManualTask.objects.get().assignee is None
+
+
+def test_tabs_part_what_is_mine_from_what_nobody_has(signed_in, task):
+    curator = signed_in("curator")
+    title = "Preparing the laptop"
+    for claimed, shown in ((False, ("all", "unclaimed")), (True, ("all", "mine"))):
+        if claimed:
+            act(curator, task, "claim")
+        for tab in ("all", "unclaimed", "mine", "nonsense"):
+            page = curator.get(f"/tasks/?show={tab}").content.decode()
+            assert (title in page) == (tab in (*shown, "nonsense"))
+    assert "Tom Lund" in signed_in("curator2").get("/tasks/").content.decode()
+    assert "<b>You</b>" in curator.get("/tasks/").content.decode()
+    for tab, words in (("unclaimed", "Every task has somebody"), ("mine", "You have no task")):
+        assert words in signed_in("curator2").get(f"/tasks/?show={tab}").content.decode()
+
+
+def test_who_may_not_do_a_task_cannot_claim_it(signed_in, task):
+    for name in ("claim", "hand-back", "take-over"):
+        assert act(signed_in("auditor"), task, name).status_code == 403
+        assert act(signed_in("business"), task, name).status_code == 404
+        assert signed_in("curator").get(f"/tasks/{task.pk}/{name}/").status_code == 303
+    assert "Claim it" not in signed_in("auditor").get(f"/tasks/{task.pk}/").content.decode()
+
+
+def test_the_longest_overdue_task_comes_first(org, business, signed_in, task):
+    press(business, order_form(business, "laptop", name="later-colleague"), "laptop")
+    drive()
+    ManualTask.objects.exclude(pk=task.pk).update(due_at=timezone.now() - timedelta(hours=3))
+    page = signed_in("curator").get("/tasks/").content.decode()
+    assert page.index("later-colleague") < page.index("new-colleague")
