@@ -16,7 +16,8 @@ from core.views import not_found
 from orders.api import OrderViewSet, QuoteViewSet
 from provisioning.api import (
     BreakerViewSet,
-    CallbackView,
+    BrokerImportViewSet,
+    CallbackViewSet,
     OrphanViewSet,
     RunViewSet,
     ServiceInstanceViewSet,
@@ -27,6 +28,7 @@ from provisioning.api import (
 router = SimpleRouter(use_regex_path=False)
 router.register("offerings", OfferingViewSet, basename="api-offering")
 router.register("back-ends", BackEndViewSet, basename="api-backend")
+router.register("back-ends/<slug:slug>/imports", BrokerImportViewSet, basename="api-brokerimport")
 router.register("quotes", QuoteViewSet, basename="api-quote")
 router.register("orders", OrderViewSet, basename="api-order")
 router.register("service-instances", ServiceInstanceViewSet, basename="api-serviceinstance")
@@ -70,7 +72,7 @@ def _is_route(address: str) -> bool:
 urlpatterns = [
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", login_required(DocsView.as_view(url_name="schema")), name="docs"),
-    path("callbacks/<str:connector>/", CallbackView.as_view(), name="api-callback"),
+    path("callbacks/<slug:slug>/", CallbackViewSet.as_view({"post": "receive"}), name="api-callback"),
     *router.urls,
     path("<path:rest>", nowhere, name="api-nowhere"),
 ]

@@ -4,11 +4,10 @@ import io
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import exceptions, serializers
+from rest_framework import exceptions, serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import AnonRateThrottle
-from rest_framework.views import APIView
 
 import provisioning.services as provisioning
 from core.api.input import TextField
@@ -71,7 +70,7 @@ def _header(name: str, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, required=True, description=description)
 
 
-class CallbackView(APIView):
+class CallbackViewSet(viewsets.ViewSet):
     """Signed news from back ends. The signature is all that counts here: no session, no token."""
 
     authentication_classes = []
@@ -89,7 +88,7 @@ class CallbackView(APIView):
         request=NewsBody,
         responses={200: NewsTaken},
     )
-    def post(self, request: Request, connector: str) -> Response:
+    def receive(self, request: Request, slug: str) -> Response:
         """Take news of a step from the back end named in the address, signed as Standard Webhooks says."""
         # The signature is over the bytes as they came, so nothing reads the body before.
         raw = request._request.read(MAX_BODY_BYTES + 1)
@@ -97,9 +96,9 @@ class CallbackView(APIView):
             raise TooLarge
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
-            webhook_id = provisioning.check_signature(connector, headers, raw)
+            webhook_id = provisioning.check_signature(slug, headers, raw)
         except provisioning.NotSigned as error:
             raise NotSigned from error
         news = NewsBody(data=StrictJSONParser().parse(io.BytesIO(raw)))
         news.is_valid(raise_exception=True)
-        return Response({"result": provisioning.take_news(connector, webhook_id, news.validated_data)})
+        return Response({"result": provisioning.take_news(slug, webhook_id, news.validated_data)})
