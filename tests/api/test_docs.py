@@ -63,7 +63,9 @@ def test_each_operation_tells_its_refusals_as_problems(document):
         assert all(operation["responses"][code]["content"] == problem for code in expected)
         assert operation["summary"]
         assert operation["description"]
-        assert operation["security"] == [{"token": []}, {"session": []}]
+        # News is signed; whoever sends it is no person.
+        signed_in = [] if path.startswith("/api/v1/callbacks/") else [{"token": []}, {"session": []}]
+        assert operation.get("security", []) == signed_in
 
 
 def test_each_reference_leads_somewhere_and_each_schema_is_one(document):

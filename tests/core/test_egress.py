@@ -1,6 +1,5 @@
 """The one way out: which addresses are called, and that every call has an end."""
 
-import ast
 import gzip
 import ipaddress
 import os
@@ -21,8 +20,6 @@ import pytest
 from core import egress
 from core.egress.targets import is_public
 from tests.far_side.rest import RestBackEnd
-
-ROOT = Path(__file__).resolve().parents[2]
 
 NOT_AN_ADDRESS = [
     "", "http", "http:", "http:/", "http://", "https://", "//host/", "/path", "host", "host:443", "https:/host/",
@@ -547,29 +544,3 @@ def test_a_server_that_speaks_no_tls_has_certainly_not_acted(rest, settings):
         egress.call("GET", f"https://127.0.0.1:{rest.server.server_port}/", seconds=3)
     assert unreachable.value.sent is False
     assert rest.made() == []
-
-
-def test_nothing_else_in_the_product_speaks_http():
-    clients = {"requests", "httpx", "urllib3", "http.client", "urllib.request", "aiohttp"}
-    # The demo asks its own site whether it is up.
-    allowed = {ROOT / "core" / "egress" / "client.py", ROOT / "config" / "demo.py"}
-    folders = ["accounts", "approvals", "catalog", "config", "core", "orders", "provisioning"]
-    found = [
-        path.relative_to(ROOT)
-        for folder in folders
-        for path in (ROOT / folder).rglob("*.py")
-        if path not in allowed and any(_is_in(name, clients) for name in _imports(path))
-    ]
-    assert found == []
-
-
-def _imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _is_in(name, clients):
-    return any(name == client or name.startswith(f"{client}.") for client in clients)
