@@ -6,7 +6,6 @@ is gone; what still runs when the next attempt comes is ended by that one.
 """
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -189,8 +188,15 @@ def masked(text: str) -> str:
 
 def as_data(value: Any, what: str) -> Any:
     """Give `value` back if a program can take it as data. Raises Failed for NUL characters in its texts."""
-    if "\\u0000" in json.dumps(value):
-        raise Failed(f"{what} may not hold NUL characters.", left_nothing=True)
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str) and "\0" in one:
+            raise Failed(f"{what} may not hold NUL characters.", left_nothing=True)
+        if isinstance(one, dict):
+            todo += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            todo += one
     return value
 
 

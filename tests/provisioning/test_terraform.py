@@ -19,7 +19,15 @@ from tests.provisioning.calls import a_call, again, lost_lease
 from tests.provisioning.engine import fresh, step_of
 
 SECONDS = 15.0
-HOSTILE = ["$(touch canary-file)", "; drop table x", '{{ lookup("pipe","id") }}', "-var=x", "line\nbreak", "${file(x)}"]
+HOSTILE = [
+    "$(touch canary-file)",
+    r"\u0000",
+    "; drop table x",
+    '{{ lookup("pipe","id") }}',
+    "-var=x",
+    "line\nbreak",
+    "${file(x)}",
+]
 
 
 class FarSide:
