@@ -128,7 +128,7 @@ CONNECTORS: dict[str, dict[str, Any]] = {
     },
     "kubernetes": {
         "class": "provisioning.connectors.kubernetes.Kubernetes",
-        "inputs": ["manifests", "namespace", "ready", "outputs", "secrets"],
+        "inputs": ["manifests", "namespace", "ready", "outputs", "secret_outputs", "secrets"],
         "outputs": ["*"],
         "secrets": ["*"],
         "idempotency": "lookup",

@@ -5,7 +5,7 @@ from typing import Any
 from core import egress
 from core.parameters.bounds import step
 from provisioning.connectors import awx_api, awx_survey, calling
-from provisioning.connectors.awx_api import Job
+from provisioning.connectors.awx_api import Job, Template
 from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Retry, Unknown, Working
 from provisioning.connectors.http_answers import found_at
 
@@ -15,6 +15,8 @@ POLL_SECONDS = 5.0
 CANCEL_SECONDS = 3.0
 # An answer that did not come may still be on its way into AWX's list: look for it a little later.
 LOOK_AGAIN_SECONDS = 10.0
+# How much further back than the step's own begin its launches are looked for.
+BEFORE_SECONDS = 3600.0
 UNDOING = "undo:"
 
 
@@ -101,22 +103,22 @@ def _launched(call: Call, template: Any) -> Job:
     kind = _kind(call)
     if not isinstance(template, str | int) or isinstance(template, bool) or not template:
         raise Failed("The step's input “template” must be the name or number of a template.", left_nothing=True)
-    path = awx_api.template_path(call, kind, template)
-    found, is_all = awx_api.launches_of(call, path, kind)
+    known = awx_api.template_of(call, kind, template)
+    found, is_all = awx_api.launches_of(call, known, seconds=call.elapsed + BEFORE_SECONDS)
     own = [job for job, variables in found if variables.get(KEY) == str(call.idempotency_key)]
     if own and not (own[0].status in awx_api.FAILURES and call.attempt <= 1):
         call.log(f"This step has launched {_worded(own[0].ref)} before.")
         return own[0]
     if call.attempt > 1 and not is_all and not own:
         raise Unknown("AWX has launched this template so often since that nobody can tell whether it was for this.")
-    return _launch(call, path, kind)
+    return _launch(call, known)
 
 
-def _launch(call: Call, path: str, kind: str) -> Job:
-    body = _launch_body(call, awx_api.get(call, f"{path}launch/"), path)
+def _launch(call: Call, template: Template) -> Job:
+    body = _launch_body(call, awx_api.get(call, f"{template.path}launch/"), template.path)
     call.check()
     try:
-        answer = awx_api.post(call, f"{path}launch/", body)
+        answer = awx_api.post(call, f"{template.path}launch/", body)
     except Retry as error:
         sent = getattr(error.__cause__, "sent", True)
         raise Retry(str(error), after=LOOK_AGAIN_SECONDS if sent else None) from error
@@ -125,7 +127,7 @@ def _launch(call: Call, path: str, kind: str) -> Job:
     if answer.status != 201:  # noqa: PLR2004 (created)
         raise calling.refusal(call, answer)
     try:
-        job = awx_api.job_of({"status": "pending"} | awx_api.body_of(answer), kind)
+        job = awx_api.job_of({"status": "pending"} | awx_api.body_of(answer), template.kind)
     except Retry as error:
         raise Retry(str(error), after=LOOK_AGAIN_SECONDS) from error
     call.log(f"Launched {_worded(job.ref)}.")
@@ -163,11 +165,11 @@ def _made_for(call: Call) -> list[Job]:
     kind = _kind(call)
     made = [awx_api.job_at(call, call.external_ref)] if _is_ref(call.external_ref) else []
     try:
-        path = awx_api.template_path(call, kind, call.inputs.get("template"))
+        template = awx_api.template_of(call, kind, call.inputs.get("template"))
     except Failed as error:
         call.log(f"{error} Only the job that is known by its number is looked at.")
     else:
-        found, _ = awx_api.launches_of(call, path, kind)
+        found, _ = awx_api.launches_of(call, template)
         made += [job for job, variables in found if _is_made(call, variables)]
     return list({job.ref: job for job in made if job is not None}.values())
 
@@ -178,8 +180,7 @@ def _is_made(call: Call, variables: dict[str, Any]) -> bool:
 
 
 def _launched_before(call: Call) -> Job | None:
-    kind = _kind(call)
-    found, _ = awx_api.launches_of(call, awx_api.template_path(call, kind, call.inputs.get("template")), kind)
+    found, _ = awx_api.launches_of(call, awx_api.template_of(call, _kind(call), call.inputs.get("template")))
     own = [job for job, variables in found if variables.get(KEY) == str(call.idempotency_key)]
     return own[0] if own else None
 

@@ -1,7 +1,10 @@
 """The part of AWX's API (v2; the automation controller has the same) that launching and watching jobs needs."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +18,7 @@ FAILURES = {"failed", "error", "canceled"}
 KINDS = {"job": ("job_templates", "jobs"), "workflow": ("workflow_job_templates", "workflow_jobs")}
 PAGE = 50  # rows that fit into one answer
 MOST_PAGES = 10
+OK, NOT_FOUND = 200, 404
 EVENTS = 25
 NODES = 50
 
@@ -34,15 +38,23 @@ class Job:
         return self.status in RUNNING
 
 
-def get(call: Call, path: str, *, missing_is_none: bool = False, **query: Any) -> Any:
+@dataclass(frozen=True)
+class Template:
+    """A template of one kind, and what AWX's own clock said when it was looked up; None where it did not say."""
+
+    path: str
+    kind: str
+    looked_up_at: datetime | None
+
+
+def get(call: Call, path: str, **query: Any) -> dict[str, Any]:
     """Read one thing. Raises Retry where AWX says something unexpected, Failed for a refusal."""
+    return body_of(_answer(call, path, query, accept={OK}))
+
+
+def _answer(call: Call, path: str, query: dict[str, Any], *, accept: set[int]) -> egress.Answer:
     address = f"{_root(call)}{path}" + (f"?{urlencode(query)}" if query else "")
-    answer = calling.request(call, "GET", address)
-    if answer.status == 404 and missing_is_none:  # noqa: PLR2004 (not found)
-        return None
-    if answer.status != 200:  # noqa: PLR2004 (OK)
-        raise calling.refusal(call, answer)
-    return body_of(answer)
+    return calling.request(call, "GET", address, accept=accept)
 
 
 def post(call: Call, path: str, body: dict[str, Any]) -> egress.Answer:
@@ -61,18 +73,25 @@ def body_of(answer: egress.Answer) -> dict[str, Any]:
     return found
 
 
-def template_path(call: Call, kind: str, template: Any) -> str:
-    """Give the path of a template by its number or its name. Raises Failed where there is none, or more than one."""
+def template_of(call: Call, kind: str, template: Any) -> Template:
+    """Find a template by its number or its name. Raises Failed where there is none, or more than one."""
     folder = KINDS[kind][0]
     if isinstance(template, int) or str(template).isdecimal():
-        found = get(call, f"{folder}/{int(template)}/", missing_is_none=True)
-        rows = [] if found is None else [found]
+        answer = _answer(call, f"{folder}/{int(template)}/", {}, accept={OK, NOT_FOUND})
+        rows = [] if answer.status == NOT_FOUND else [body_of(answer)]
     else:
-        rows = rows_of(get(call, f"{folder}/", name=str(template), page_size=2))
+        answer = _answer(call, f"{folder}/", {"name": str(template), "page_size": 2}, accept={OK})
+        rows = rows_of(body_of(answer))
     if len(rows) != 1 or not isinstance(rows[0].get("id"), int):
         why = "has several" if rows else "has no"
         raise Failed(f"AWX {why} {kind} template “{template}”{': use its number' if rows else ''}.")
-    return f"{folder}/{rows[0]['id']}/"
+    return Template(f"{folder}/{rows[0]['id']}/", kind, _clock_of(answer))
+
+
+def _clock_of(answer: egress.Answer) -> datetime | None:
+    with suppress(ValueError, TypeError):
+        return parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
+    return None
 
 
 def rows_of(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -83,19 +102,25 @@ def rows_of(page: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def launches_of(call: Call, template: str, kind: str) -> tuple[list[tuple[Job, dict[str, Any]]], bool]:
+def launches_of(
+    call: Call, template: Template, *, seconds: float | None = None
+) -> tuple[list[tuple[Job, dict[str, Any]]], bool]:
     """List the newest jobs of a template with their variables, newest first; and whether that is all of them.
 
-    AWX lets nobody search by variables, so they are read here; a newer one gives them in lists only on request.
+    With `seconds`, those of the last so many seconds, by AWX's own clock. AWX lets nobody search by variables, so
+    they are read here; a newer one gives them in lists only on request.
     """
     found: list[tuple[Job, dict[str, Any]]] = []
     query: dict[str, Any] = {"order_by": "-id", "page_size": PAGE}
+    if seconds is not None and template.looked_up_at:
+        query["created__gt"] = (template.looked_up_at - timedelta(seconds=seconds)).isoformat()
+    path = f"{template.path}{KINDS[template.kind][1]}/"
     for number in range(1, MOST_PAGES + 1):
-        page = get(call, f"{template}{KINDS[kind][1]}/", **query, page=number)
+        page = get(call, path, **query, page=number)
         if any("extra_vars" not in row for row in rows_of(page)):
             query["include"] = "extra_vars"
-            page = get(call, f"{template}{KINDS[kind][1]}/", **query, page=number)
-        found += [(job_of(row, kind), _variables(row)) for row in rows_of(page)]
+            page = get(call, path, **query, page=number)
+        found += [(job_of(row, template.kind), _variables(row)) for row in rows_of(page)]
         if not page.get("next"):
             return found, True
     return found, False
@@ -119,11 +144,11 @@ def job_at(call: Call, ref: str) -> Job | None:
     """Read the job of a reference; None where AWX has it no more. Raises Retry for whatever else stands in the way."""
     kind = next(kind for kind, (_, folder) in KINDS.items() if ref.startswith(f"{folder}/"))
     try:
-        row = get(call, f"{ref}/", missing_is_none=True)
+        answer = _answer(call, f"{ref}/", {}, accept={OK, NOT_FOUND})
     except Failed as error:
         # A job that runs is not given up because a token has run out.
         raise Retry(str(error)) from error
-    return None if row is None else job_of(row, kind)
+    return None if answer.status == NOT_FOUND else job_of(body_of(answer), kind)
 
 
 def artifacts_of_workflow(call: Call, ref: str) -> dict[str, Any]:

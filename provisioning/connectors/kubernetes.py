@@ -1,12 +1,14 @@
 """Objects in a Kubernetes cluster: applied by the server, watched until they work, deleted with what is theirs."""
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
+from core import secrets
 from provisioning.connectors import kubernetes_api as api
 from provisioning.connectors.base import Answer, Call, Connector, Done, Failed, Missing, Retry, Working
 from provisioning.connectors.http_answers import found_at
-from provisioning.connectors.kubernetes_objects import Wanted, is_ours, sent, uses_secrets, wanted_of, wrong
+from provisioning.connectors.kubernetes_objects import Wanted, is_name, is_ours, sent, uses_secrets, wanted_of, wrong
 from provisioning.connectors.kubernetes_ready import waits_for
 
 POLL_SECONDS = 3.0
@@ -103,9 +105,12 @@ def _placed(call: Call) -> dict[str, Wanted]:
 
 def _check_places(call: Call, objects: list[Wanted]) -> None:
     """Raise Failed, before anything is made, for outputs and conditions that nobody could read."""
-    ready, outputs = (call.inputs.get(name) or {} for name in ("ready", "outputs"))
-    if not isinstance(ready, dict) or not isinstance(outputs, dict):
-        raise wrong("“ready” must be conditions by kind, and “outputs” places by name")
+    ready, outputs, passwords = (call.inputs.get(name) or {} for name in ("ready", "outputs", "secret_outputs"))
+    if not all(isinstance(one, dict) for one in (ready, outputs, passwords)):
+        raise wrong("“ready” must be conditions by kind, “outputs” and “secret_outputs” places by name")
+    for output, place in passwords.items():
+        if not is_name(str(place).partition("#")[0]) or "#" not in str(place) or not call.inputs.get("namespace"):
+            raise wrong(f"the password “{output}” must be read from “secret-name#key” in the step's namespace")
     for output, place in outputs.items():
         kind, name, pointer = _place(place)
         fitting = [one for one in objects if one.kind == kind and name in {"", one.name}]
@@ -207,4 +212,25 @@ def _state(call: Call, placed: dict[str, Wanted], found: dict[str, Object]) -> A
             outputs[output] = found_at(found[path], pointer)
         except LookupError:
             return Working(POLL_SECONDS, detail=f"Waits for {placed[path]} to have {pointer}.", external_ref=refs)
-    return Done(outputs, detail="It runs in the cluster.", external_ref="\n".join(placed))
+    passwords: dict[str, str] = {}
+    # A change keeps them, and so whether they were shown.
+    read = call.inputs.get("secret_outputs") or {} if call.operation != "update" else {}
+    for output, place in read.items():
+        passwords[output] = _password(call, place)
+        if not passwords[output]:
+            return Working(POLL_SECONDS, detail="Waits for its password.", external_ref=refs)
+    return Done(outputs, detail="It runs in the cluster.", external_ref="\n".join(placed), secrets=passwords)
+
+
+def _password(call: Call, place: str) -> str:
+    """Read what `name#key` of a Secret in the step's namespace holds; an empty text where it is not there yet."""
+    name, _, key = place.partition("#")
+    found = api.read(call, api.path_of_secret(str(call.inputs["namespace"]), name)) or {}
+    data = found.get("data")
+    held = data.get(key) if isinstance(data, dict) else None
+    try:
+        password = base64.b64decode(str(held or ""), validate=True).decode()
+    except ValueError:
+        raise Failed(f"The key “{key}” of the Secret {name} holds no text.") from None
+    secrets.remember(password)
+    return password

@@ -30,6 +30,11 @@ def path_of(call: Call, wanted: Wanted) -> str:
     return f"{_root(wanted.version)}/{where}{name}/{quote(wanted.name)}"
 
 
+def path_of_secret(namespace: str, name: str) -> str:
+    """Give the path of a Secret."""
+    return f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}"
+
+
 def read(call: Call, path: str) -> dict[str, Any] | None:
     """Read an object; None where it is not there."""
     answer = calling.request(call, "GET", path, accept={OK, NOT_FOUND})

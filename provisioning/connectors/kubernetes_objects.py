@@ -95,7 +95,7 @@ def _wanted(call: Call, manifest: Any, at: int) -> Wanted:
     namespace = metadata.get("namespace") or call.inputs.get("namespace") or ""
     if not VERSION.fullmatch(version) or not KIND.fullmatch(kind):
         raise wrong(f"manifest {at} has no proper apiVersion and kind")
-    if not _is_name(metadata.get("name")) or (namespace and not _is_name(namespace)):
+    if not is_name(metadata.get("name")) or (namespace and not is_name(namespace)):
         raise wrong(f"manifest {at}: names and namespaces have letters, digits, “-” and “.” only, not “{name[:60]}”")
     labels = metadata.get("labels") or {}
     if not isinstance(labels, dict):
@@ -105,7 +105,8 @@ def _wanted(call: Call, manifest: Any, at: int) -> Wanted:
     return Wanted(version, kind, name, str(namespace), body)
 
 
-def _is_name(name: Any) -> bool:
+def is_name(name: Any) -> bool:
+    """Tell whether `name` can stand in an address and leads nowhere else there."""
     return isinstance(name, str) and ".." not in name and NAME.fullmatch(name) is not None
 
 

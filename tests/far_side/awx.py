@@ -4,6 +4,7 @@ Like the real one it lets nobody filter by variables, drops the variables that a
 newer ones do, leaves variables out of lists unless `include` asks for them.
 """
 
+import datetime as dt
 import json
 import re
 
@@ -82,6 +83,7 @@ class AwxServer(JsonServer):
 
     def _launches(self, heard, number):
         rows = sorted((job for job in self.jobs.values() if job["template"] == number), key=lambda job: -job["id"])
+        rows = [job for job in rows if job["created"] > heard.query.get("created__gt", "")]
         size, page = int(heard.query.get("page_size", 25)), int(heard.query.get("page", 1))
         some = rows[(page - 1) * size : page * size]
         if self.leaves_out_variables and heard.query.get("include") != "extra_vars":
@@ -101,6 +103,7 @@ class AwxServer(JsonServer):
             "id": number,
             "template": template["id"],
             "status": "pending",
+            "created": dt.datetime.now(dt.UTC).isoformat(),
             "job_explanation": "",
             "extra_vars": json.dumps(kept),
             "limit": heard.body.get("limit", "") if template["ask_limit_on_launch"] else "",

@@ -120,6 +120,16 @@ def test_where_launches_are_too_many_to_look_through_a_person_has_to(awx, call_o
     assert len(awx.asked("POST", "/launch/")) == 1
 
 
+def test_jobs_from_before_the_step_began_are_not_looked_through(awx, call_of):
+    call = call_of()
+    connector("awx").start(call)
+    for number in range(2, 600):
+        awx.jobs["jobs", number] = awx.jobs["jobs", 1] | {"id": number, "extra_vars": "{}", "created": "2020-01-01"}
+    late = then(call, "start", idempotency_key=call.idempotency_key, attempt=2)
+    assert connector("awx").start(late).external_ref == "jobs/1"
+    assert len(awx.asked("GET", "/jobs/")) == 2
+
+
 @pytest.mark.parametrize("status", ["failed", "error", "canceled"])
 def test_a_job_that_ends_badly_fails_with_its_reason(awx, call_of, status):
     awx.script[TEMPLATE] = ["running", status]

@@ -1,5 +1,6 @@
 """When objects in a cluster work, what they give, and whose certificate is believed."""
 
+import base64
 import datetime as dt
 import ipaddress
 import ssl
@@ -17,6 +18,7 @@ from tests.far_side.kubernetes import TOKEN, KubernetesServer
 from tests.provisioning.calls import a_call
 from tests.provisioning.kubernetes_calls import (
     APPLICATION,
+    NAMESPACE,
     condition,
     deployment,
     finish,
@@ -117,6 +119,31 @@ def test_outputs_from_secrets_or_from_nowhere_are_refused(cluster, call_of, plac
     with pytest.raises(Failed, match="output") as refused:
         go(call_of(*APPLICATION, outputs={"x": place}, secrets=["password"]))
     assert refused.value.left_nothing
+    assert cluster.names() == []
+
+
+def test_a_password_that_the_cluster_makes_is_waited_for_and_kept_as_a_secret(cluster, call_of):
+    call = call_of(manifest("Cluster", version="shop.example/v1beta1"), secret_outputs={"password": "web-app#pass"})
+    working = connector("kubernetes").start(call)
+    assert working.detail == "Waits for its password."
+    data = {"pass": base64.b64encode(b"made-by-the-operator").decode()}
+    cluster.make(f"{NAMESPACE}/secrets/web-app", manifest("Secret", "web-app", data=data))
+    done = finish(call, working)
+    assert done.secrets == {"password": "made-by-the-operator"}
+    assert "made-by-the-operator" not in repr(done.outputs) + "".join(call.lines)
+
+
+@pytest.mark.parametrize("data", [{"pass": "%%%"}, {"pass": "/w=="}])
+def test_what_is_no_text_is_no_password(cluster, call_of, data):
+    cluster.make(f"{NAMESPACE}/secrets/web-app", manifest("Secret", "web-app", data=data))
+    with pytest.raises(Failed, match="holds no text"):
+        go(call_of(deployment(), secret_outputs={"password": "web-app#pass"}))
+
+
+@pytest.mark.parametrize("place", ["../../pods/web#x", "web-app", 7, ""])
+def test_passwords_from_anywhere_else_are_refused(cluster, call_of, place):
+    with pytest.raises(Failed, match="secret-name#key"):
+        connector("kubernetes").start(call_of(deployment(), secret_outputs={"password": place}))
     assert cluster.names() == []
 
 
