@@ -123,7 +123,7 @@ class OrderViewSet(Own, viewsets.GenericViewSet[Any]):
         """
         query_of(request, serializers.Serializer)
         no_body(request)
-        orders.retry(get_object_or_404(self.get_queryset(), pk=pk), actor=request.user)
+        orders.try_again(get_object_or_404(self.get_queryset(), pk=pk), actor=request.user)
         return Response(OrderBody(self.get_queryset().get(pk=pk)).data)
 
 

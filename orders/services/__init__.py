@@ -2,7 +2,7 @@
 
 from orders.services.changes import WantedChange, place_change, preview_change
 from orders.services.idempotency import NO_KEY, Once, Placed, checked_key, fingerprint_of, forget_old_keys
-from orders.services.interventions import can_retry, cancel, decide_again, last_run, retry
+from orders.services.interventions import can_retry, cancel, decide_again, last_run, try_again
 from orders.services.orders import Preview, Wanted, place, preview
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "place_change",
     "preview",
     "preview_change",
-    "retry",
+    "try_again",
 ]

@@ -64,7 +64,7 @@ def place_change(wanted: WantedChange, *, actor: Any, once: Once = NO_KEY) -> Pl
     wrong, PermissionDenied, Conflict `change-running` while another change is under way, `not-changeable` where the
     service's state does not allow it, Conflict or KeyReused for the key of `once`.
     """
-    instance = service_of(wanted, actor)
+    instance = _service_of(wanted, actor)
     require(actor, PERMISSIONS[Order.Action(wanted.action)], instance)
     return place_once(lambda order_id: _place(wanted, instance, actor, order_id), once, person=actor)
 
@@ -74,13 +74,13 @@ def preview_change(wanted: WantedChange, *, actor: Any) -> Preview:
 
     Raises Invalid where there is no such service or plan, PermissionDenied for who may not change it.
     """
-    instance = service_of(wanted, actor)
+    instance = _service_of(wanted, actor)
     require(actor, PERMISSIONS[Order.Action(wanted.action)], instance)
     found = _consider(wanted, instance, actor)
     return Preview(found.quote, found.evaluation.outcome, found.evaluation.reasons, found.errors)
 
 
-def service_of(wanted: WantedChange, actor: Any) -> ServiceInstance:
+def _service_of(wanted: WantedChange, actor: Any) -> ServiceInstance:
     """Give the service that is named, where `actor` may see it. Raises Invalid."""
     rows = ServiceInstance.objects.visible_to(actor).select_related(
         "plan__version__offering", "cost_center__unit", "owner"

@@ -63,7 +63,7 @@ def can_retry(order: Order, run: Run | None) -> bool:
     return run.state == Run.State.COMPENSATION_FAILED
 
 
-def retry(order: Order, *, actor: Any) -> Order:
+def try_again(order: Order, *, actor: Any) -> Order:
     """Try a failed order again: what could not be undone or removed is tried again, what was undone begins anew.
 
     Beginning anew, it is decided again with the facts of now. Raises Conflict `denied` with what the rules refuse,

@@ -91,7 +91,7 @@ def order_remove(request: SignedInRequest, pk: str) -> HttpResponse:
 def order_retry(request: SignedInRequest, pk: str) -> HttpResponse:
     """Try a failed order again."""
     order = get_object_or_404(Order.objects.visible_to(request.user), pk=pk)
-    orders.retry(order, actor=request.user)
+    orders.try_again(order, actor=request.user)
     return see_other("orders:order_detail", pk=pk)
 
 

@@ -160,7 +160,7 @@ def test_what_cannot_be_removed_is_an_operators_affair_and_goes_on_when_he_says_
     assert (fresh(order).state, fresh(service).state) == ("failed", "retiring")
     assert far_side.live(service.pk)
     far_side.open("undo")
-    assert orders.retry(order, actor=org.curator).state == "fulfilling"
+    assert orders.try_again(order, actor=org.curator).state == "fulfilling"
     drive()
     assert (fresh(order).state, fresh(service).state) == ("completed", "retired")
     assert far_side.live() == []
@@ -171,7 +171,7 @@ def test_a_removal_that_was_given_up_is_a_failed_order(org, service, far_side):
     abandon_run(run_of(order), "Cleared by hand.", actor=org.curator)
     assert (fresh(order).state, fresh(service).state) == ("failed", "failed")
     with pytest.raises(Conflict):
-        orders.retry(order, actor=org.curator)
+        orders.try_again(order, actor=org.curator)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -234,7 +234,7 @@ def failed(org, far_side):
 
 def test_a_failed_order_is_decided_again_and_delivered(org, failed, far_side):
     before = failed.decision_id
-    assert orders.retry(failed, actor=org.curator).state == "fulfilling"
+    assert orders.try_again(failed, actor=org.curator).state == "fulfilling"
     drive()
     order = fresh(failed)
     assert (order.state, order.instance.state) == ("completed", "active")
@@ -254,7 +254,7 @@ def test_from_the_operators_page_it_is_the_same(org, failed):
 def test_what_would_not_be_accepted_today_stays_failed_and_says_why(org, failed):
     catalog.pause(failed.plan.version.offering, "Out of order.", actor=org.curator)
     with pytest.raises(Conflict, match=r"Out of order\.") as refusal:
-        orders.retry(failed, actor=org.curator)
+        orders.try_again(failed, actor=org.curator)
     assert refusal.value.code == "denied"
     assert (fresh(failed).state, fresh(failed.instance).state) == ("failed", "failed")
 
@@ -264,7 +264,7 @@ def test_a_name_that_was_given_away_meanwhile_stays_given_away(org, failed):
     body.pop("action")
     orders.place(orders.Wanted(**body), actor=org.business)
     with pytest.raises(Conflict, match="in use"):
-        orders.retry(failed, actor=org.curator)
+        orders.try_again(failed, actor=org.curator)
     assert fresh(failed).state == "failed"
 
 
@@ -272,7 +272,7 @@ def test_what_was_canceled_is_not_tried_again(org, offering):
     order = place(offering, org.business)
     orders.cancel(order, actor=org.business)
     with pytest.raises(Conflict):
-        orders.retry(order, actor=org.curator)
+        orders.try_again(order, actor=org.curator)
 
 
 def test_an_order_goes_on_as_its_version_says_though_a_new_one_is_published(org, offering, far_side):
