@@ -31,8 +31,9 @@ WORKER = f"{socket.gethostname()}:{{}}"
 # Which back ends may be called now, and the due step to take. Fair in three ways:
 # - Between back ends: the one with the fewest calls under way goes first, none takes the last place of many, one that
 #   was slow lately takes half of them at most, and one whose breaker is open gets a single probe.
-# - Between a backlog and the person who orders now: in most claims what came due in the last seconds goes first
-#   (`fresh`), so that ten thousand due steps do not stand before him, and are still worked off.
+# - Between a backlog and the person who orders now: in most claims what came due in the last seconds goes first,
+#   newest first (`fresh`), so that ten thousand due steps do not stand before him, and are still worked off. What a
+#   lost worker was at goes before all: whoever waits for it has waited longest.
 # - Between what a person waits for and the rest (second tries, undoing): urgency; a share of the claims is the rest's.
 FRESH_SECONDS = 5
 FRESH_SHARE, REST_SHARE = 0.7, 0.15
@@ -84,22 +85,31 @@ ANY = f"""
         ) AS first
         ORDER BY first.urgency, open_back_ends.calls, first.due_at LIMIT 1
     ),
+    lost AS (
+        SELECT id, state, lease_token FROM provisioning_step AS step
+        WHERE lease_token IS NOT NULL AND {WORKABLE} AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
+          AND back_end IN (SELECT back_end FROM open_back_ends)
+        ORDER BY due_at LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ),
     fresh AS (
         SELECT id, state, lease_token FROM provisioning_step AS step
-        WHERE %(fresh)s AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE} AND urgency = 0
+        WHERE %(fresh)s AND NOT EXISTS (SELECT FROM lost)
+          AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE} AND urgency = 0
           AND queue = ANY(%(queues)s)
           AND due_at BETWEEN statement_timestamp() - interval '{FRESH_SECONDS} seconds' AND statement_timestamp()
-        ORDER BY due_at LIMIT 1
+        ORDER BY due_at DESC LIMIT 1
         FOR UPDATE SKIP LOCKED
     ),
     oldest AS (
         SELECT id, state, lease_token FROM provisioning_step AS step
-        WHERE NOT EXISTS (SELECT FROM fresh) AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE}
+        WHERE NOT EXISTS (SELECT FROM lost) AND NOT EXISTS (SELECT FROM fresh)
+          AND step.back_end = (SELECT back_end FROM chosen) AND {WORKABLE}
           AND urgency >= %(urgency)s AND queue = ANY(%(queues)s) AND due_at <= statement_timestamp()
         ORDER BY urgency, due_at LIMIT 1
         FOR UPDATE SKIP LOCKED
     ),
-    due AS (SELECT * FROM fresh UNION ALL SELECT * FROM oldest)
+    due AS (SELECT * FROM lost UNION ALL SELECT * FROM fresh UNION ALL SELECT * FROM oldest)
 """  # noqa: S608 (constants of this file)
 ONE = f"""
     due AS (

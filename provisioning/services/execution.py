@@ -183,17 +183,27 @@ class _Log:
 def _keep(step: Step, lease: Lease, log: _Log, stop: threading.Event) -> None:
     pause = lease.seconds / 3
     due = time.monotonic() + pause
+    watch = threading.Thread(target=_watch, args=(lease, stop), name=f"watch-{step.pk}", daemon=True)
     try:
         while not stop.wait(min(LOG_SECONDS, max(due - time.monotonic(), 0.0))):
             if time.monotonic() >= due:
+                if watch.ident is None:
+                    watch.start()
                 pause = lease.seconds / 3 if _renewed(step, lease) else min(lease.seconds / 10, 1.0)
-                if lease.is_over():
-                    lease.lose()
+                if lease.lost:
                     return
                 due = time.monotonic() + pause
             log.write()
     finally:
         connection.close()
+
+
+def _watch(lease: Lease, stop: threading.Event) -> None:
+    """Stop the call once the lease is over: whoever renews it may be waiting for a database that does not answer."""
+    while not stop.wait(min(lease.seconds / 20, 1.0)):
+        if lease.is_over():
+            lease.lose()
+            return
 
 
 def _renewed(step: Step, lease: Lease) -> bool:
