@@ -15,8 +15,8 @@ from orders.models import Order
 class OrderAdmin(ReadOnlyAdmin):
     """What people asked for, on whose account, and how far it has got."""
 
-    list_display = ("number", "name", "state_shown", "plan", "requester", "cost_center", "created_at")
-    list_filter = ("state",)
+    list_display = ("number", "name", "action", "state_shown", "plan", "requester", "cost_center", "created_at")
+    list_filter = ("state", "action")
     list_select_related = ("plan", "requester", "cost_center")
     search_fields = ("name", "requester__username", "cost_center__code")
     fields = (
