@@ -7,6 +7,7 @@ from core.events import Handler
 from core.tasks import every
 from orders.services import forget_old_keys
 from provisioning.services import measure_delivery_times
+from provisioning.services.imports import ring as import_catalogs
 from provisioning.services.reconcile import ring as look_at_services
 
 HANDLERS: dict[str, list[Handler]] = {
@@ -21,3 +22,4 @@ HANDLERS: dict[str, list[Handler]] = {
 every(timedelta(minutes=10), "measure_delivery_times", measure_delivery_times)
 every(timedelta(days=1), "forget_old_keys", forget_old_keys)
 every(timedelta(hours=1), "look_at_services", look_at_services)
+every(timedelta(minutes=1), "import_catalogs", import_catalogs)

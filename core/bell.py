@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 TASK = "provisioning.tasks.advance"
 # Steps of the queue `long` take minutes: a task of its own, with limits of its own.
 TASK_OF_QUEUE = {"long": "provisioning.tasks.advance_long"}
-_waiting: queue.Queue[tuple[str, str]] = queue.Queue(maxsize=1000)
+# What `publish` takes.
+Ring = tuple[str, ...]
+_waiting: queue.Queue[Ring] = queue.Queue(maxsize=1000)
 _lock = threading.Lock()
 _thread_of_pid: int | None = None
 
@@ -31,17 +33,22 @@ def ring(step_id: Any, queue_name: str = "default") -> None:
     transaction.on_commit(partial(_enqueue, str(step_id), queue_name), robust=True)
 
 
+def ring_for(task: str) -> None:
+    """Ask for a worker for `task`, which finds its work by itself, once the running transaction has committed."""
+    transaction.on_commit(partial(_enqueue, "", "default", task), robust=True)
+
+
 class Rings:
     """Rings that a worker holds back, since it may take the step itself."""
 
     def __init__(self) -> None:
-        self.held: list[tuple[str, str]] = []
+        self.held: list[Ring] = []
 
     def release(self, *, besides: Any = None) -> None:
         """Ring for all of them now, besides the step `besides`."""
-        for step_id, queue_name in self.held:
-            if step_id != str(besides):
-                _enqueue(step_id, queue_name)
+        for ring in self.held:
+            if ring[0] != str(besides):
+                _enqueue(*ring)
         self.held = []
 
 
@@ -58,16 +65,16 @@ def held() -> Iterator[Rings]:
         _holding.rings = None
 
 
-def _enqueue(step_id: str, queue_name: str) -> None:
+def _enqueue(*ring: str) -> None:
     rings = getattr(_holding, "rings", None)
     if rings is not None:
-        rings.held.append((step_id, queue_name))
+        rings.held.append(ring)
         return
     _ensure_thread()
     try:
-        _waiting.put_nowait((step_id, queue_name))
+        _waiting.put_nowait(ring)
     except queue.Full:
-        logger.info("The bell is full; the workers' own sweep finds step %s.", step_id)
+        logger.info("The bell is full; the workers' own sweep finds what is due: %s.", " ".join(ring))
 
 
 def _ensure_thread() -> None:
@@ -82,17 +89,19 @@ def _ensure_thread() -> None:
             _thread_of_pid = os.getpid()
 
 
-def _publish_for_ever(waiting: queue.Queue[tuple[str, str]]) -> None:
+def _publish_for_ever(waiting: queue.Queue[Ring]) -> None:
     while True:
         publish(*waiting.get())
 
 
-def publish(step_id: str, queue_name: str) -> bool:
-    """Send one message now; tell whether the broker took it. Takes seconds at most, raises nothing."""
+def publish(step_id: str, queue_name: str, task: str = "") -> bool:
+    """Send one message now; tell whether the broker took it. Takes seconds at most, raises nothing.
+
+    With a `task` no step is meant: that task is called without arguments.
+    """
+    name, args = (task, []) if task else (TASK_OF_QUEUE.get(queue_name, TASK), [step_id])
     try:
-        current_app.send_task(
-            TASK_OF_QUEUE.get(queue_name, TASK), args=[step_id], queue=queue_name, retry=False, ignore_result=True
-        )
+        current_app.send_task(name, args=args, queue=queue_name, retry=False, ignore_result=True)
     except Exception as error:  # noqa: BLE001 (any broker, any of its errors: the sweep makes up for it)
         logger.warning("The broker did not take a ring: %s", error)
         return False

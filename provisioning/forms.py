@@ -7,6 +7,8 @@ from django import forms
 from django.conf import settings
 from django.http import QueryDict
 
+from accounts.models import Person, Role
+from catalog.models import Category
 from core.parameters import Field
 from provisioning.models import ManualTask, Step
 
@@ -14,22 +16,27 @@ from provisioning.models import ManualTask, Step
 PREFIX = "o-"
 
 
-class ReasonForm(forms.Form):
-    """Why an operator overrides the engine; the service judges it."""
+class JudgedForm(forms.Form):
+    """A form in front of a service, which may refuse what looked right."""
 
     use_required_attribute = False
-    reason = forms.CharField(
-        label="Reason",
-        help_text="It is kept in the audit trail.",
-        widget=forms.Textarea({"rows": 2}),
-        error_messages={"required": "Enter the reason; the audit trail keeps it."},
-    )
 
     def refuse(self, errors: Mapping[str, str]) -> None:
         """Show what the service refused at its field."""
         for pointer, sentence in errors.items():
             name = pointer.removeprefix("/")
             self.add_error(name if name in self.fields else None, sentence)
+
+
+class ReasonForm(JudgedForm):
+    """Why an operator overrides the engine; the service judges it."""
+
+    reason = forms.CharField(
+        label="Reason",
+        help_text="It is kept in the audit trail.",
+        widget=forms.Textarea({"rows": 2}),
+        error_messages={"required": "Enter the reason; the audit trail keeps it."},
+    )
 
 
 class FindingForm(ReasonForm):
@@ -60,6 +67,25 @@ class FindingForm(ReasonForm):
         """Read the lines of what it gave; a name without a value is left out."""
         pairs = [line.partition("=") for line in self.cleaned_data["outputs"].splitlines() if line.strip()]
         return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+class ImportForm(JudgedForm):
+    """Where offerings that an import drafts go."""
+
+    category = forms.ModelChoiceField(
+        Category.objects.all(),
+        label="Shelf",
+        empty_label="Choose a shelf",
+        help_text="Of the catalog, for services that are new. Those imported before stay where they are.",
+        error_messages={"required": "Choose a shelf.", "invalid_choice": "Choose a shelf of the catalog."},
+    )
+    service_owner = forms.ModelChoiceField(
+        Person.objects.filter(is_active=True, memberships__role=Role.SERVICE_OWNER).distinct(),
+        label="Service owner",
+        empty_label="Choose a person",
+        help_text="Who answers for services that are new.",
+        error_messages={"required": "Choose a service owner.", "invalid_choice": "Choose one of the service owners."},
+    )
 
 
 def known_outputs(step: Step) -> str:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from provisioning.services import execution, places, reconcile
+from provisioning.services import execution, imports, places, reconcile
 
 # A child process may take an hour; a network call never does (config/celery.py has its limits).
 LONG_SOFT_LIMIT, LONG_LIMIT = 3600, 3660
@@ -29,6 +29,13 @@ def look_at_services() -> None:
     """Look for a while whether what was delivered is still there, and ring for the rest."""
     if not reconcile.reconcile(seconds=reconcile.GO_ON_SECONDS).is_over:
         reconcile.ring()
+
+
+@shared_task(name=imports.TASK)
+def import_catalogs() -> None:
+    """Import one broker's catalog that somebody asked for, and ring for the next."""
+    if imports.work_off_imports():
+        imports.ring()
 
 
 def _named(step_id: str) -> UUID | None:

@@ -26,4 +26,6 @@ urlpatterns = [
     path("back-ends/", views.backend_list, name="backend_list"),
     path("back-ends/live/", views.backend_list_live, name="backend_list_live"),
     path("back-ends/<slug:back_end>/try/", views.backend_try, name="backend_try"),
+    path("back-ends/<slug:slug>/import/", views.backend_import, name="backend_import"),
+    path("back-ends/<slug:slug>/import/live/", views.backend_import_live, name="backend_import_live"),
 ]

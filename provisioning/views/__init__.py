@@ -1,6 +1,7 @@
 """Pages: tasks that people do by hand, and what operators look at."""
 
 from provisioning.views.back_ends import backend_list, backend_list_live, backend_try
+from provisioning.views.imports import backend_import, backend_import_live
 from provisioning.views.run import (
     run_abandon,
     run_detail,
@@ -21,6 +22,8 @@ from provisioning.views.tasks import (
 )
 
 __all__ = [
+    "backend_import",
+    "backend_import_live",
     "backend_list",
     "backend_list_live",
     "backend_try",

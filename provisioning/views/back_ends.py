@@ -55,6 +55,7 @@ def _context(person: Any) -> dict[str, Any]:
     seen = digest([_shown(row) for row in rows])
     return {
         "rows": rows,
+        "sees_imports": person.has_perm("catalog.view_backend"),
         "can_operate": person.has_perm("provisioning.operate_run"),
         "failures_to_open": FAILURES,
         "poll_every": POLL_SECONDS,
