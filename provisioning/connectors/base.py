@@ -233,6 +233,10 @@ class Connector:
         """
         raise Failed("This service cannot be changed.", left_nothing=True)
 
+    def rotates(self, inputs: dict[str, Any]) -> bool:
+        """Tell whether a step with these inputs, still unfilled, can be given new passwords."""
+        return type(self).rotate is not Connector.rotate
+
     def rotate(self, call: Call) -> Answer:
         """Make the back end accept `call.secrets` instead of the ones before."""
         raise Failed("This service has no password to change.")

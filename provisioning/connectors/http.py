@@ -78,6 +78,10 @@ class Http(Connector):
         """Look whether it is there: 404 and 410 are Missing, another refusal is Failed."""
         return _look(call, wanted=None)
 
+    def rotates(self, inputs: dict[str, Any]) -> bool:
+        """Only where the workflow says how."""
+        return "rotate" in inputs
+
     def rotate(self, call: Call) -> Answer:
         """Make the call that sets new passwords."""
         asked = _asked(call, "rotate")

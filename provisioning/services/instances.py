@@ -10,6 +10,7 @@ from core import events, secrets
 from core.permissions import require
 from core.problems import Conflict
 from core.states import move
+from provisioning.connectors import connector
 from provisioning.models import Run, Secret, ServiceInstance, Step
 from provisioning.services.lifecycle import context_in_force, steps_in_force
 from provisioning.services.runs import start_run
@@ -53,6 +54,9 @@ def rotate(instance: ServiceInstance, *, actor: Any) -> Run:
     made_by = [step for step in steps_in_force(instance) if step.pk in with_passwords]
     if not made_by:
         raise Conflict("no-credentials", f"{instance.name} has no password.")
+    made_by = [step for step in made_by if connector(step.connector).rotates(step.inputs)]
+    if not made_by:
+        raise Conflict("no-rotation", f"The back end of {instance.name} cannot set a new password.")
     if instance.state == ServiceInstance.State.UPDATING:
         raise Conflict("change-running", "A change is under way. Wait until it is done.", retry_after=2)
     move(instance, ServiceInstance.State.UPDATING, actor=actor, because="new password")
