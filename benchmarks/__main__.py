@@ -20,6 +20,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--orders", type=int, default=20, help="orders of each offering (default 20)")
     parser.add_argument("--steps", type=int, default=1000, help="steps that do nothing (default 1000)")
+    parser.add_argument("--hops", type=int, default=300, help="ways from a commit to a worker (default 300)")
+    parser.add_argument("--herd", type=int, default=10_000, help="steps that become due at once (default 10,000)")
     options = parser.parse_args()
     servers.start_for_tests()
     # As in production: a lease of 30 seconds, a sweep every five.
@@ -32,7 +34,7 @@ def main() -> int:
         from benchmarks import measures  # noqa: PLC0415
 
         with tempfile.TemporaryDirectory() as folder:
-            measures.run(Path(folder), orders=options.orders, steps=options.steps)
+            measures.run(Path(folder), orders=options.orders, steps=options.steps, ways=options.hops, due=options.herd)
     finally:
         servers.stop_for_tests()
     return 0

@@ -1,14 +1,15 @@
-"""The real settings, and a connector that does nothing: what is left is the engine itself."""
+"""The real settings, and connectors that do nothing: what is left is the engine itself."""
 
 from config.settings import *  # noqa: F403 (all of them)
 from config.settings import CONNECTORS as REAL
 
 CONNECTORS = REAL | {
-    "nothing": {
-        "class": "benchmarks.nothing.Nothing",
+    name: {
+        "class": f"benchmarks.nothing.{name.title()}",
         "inputs": [],
         "outputs": [],
         "secrets": [],
         "idempotency": "key",
     }
+    for name in ("nothing", "noted")
 }

@@ -1,15 +1,15 @@
 """Many steps at once, and a back end that is down for everybody: the others' orders do not wait for it."""
 
-import math
 import secrets
 
 import pytest
-from django.db.models import F, Max
+from django.db.models import Max
 from django.db.models.functions import Now
 
 import catalog.services as catalog
+from benchmarks import herd
 from chaos import far_side as rest
-from provisioning.models import Breaker, Run, ServiceInstance, Step, StepAttempt
+from provisioning.models import Breaker, Step, StepAttempt
 from tests.factories import published_offering
 from tests.flows.outcomes import states, wait_for
 from tests.provisioning.engine import place
@@ -19,29 +19,9 @@ HERD = 3000
 WAIT_SECONDS = 2.0
 
 
-def waits(orders):
-    """How long the first step of each order waited for a worker, in seconds, the shortest first."""
-    first = StepAttempt.objects.filter(number=1, step__run__order_ref__in=[order.pk for order in orders])
-    pairs = first.annotate(waited=F("started_at") - F("step__created_at")).values_list("waited", flat=True)
-    return sorted(waited.total_seconds() for waited in pairs)
-
-
-def p95(values):
-    """The value that 95 of 100 do not exceed."""
-    return values[math.ceil(0.95 * len(values)) - 1]
-
-
-def a_herd(order, how_many):
-    """Make as many steps due at this moment as if so many services of the same kind had been ordered at once."""
-    given = {name: getattr(order.instance, name) for name in ("plan", "cost_center", "owner", "order_ref")}
-    instances = [ServiceInstance(name=f"herd {number}", **given) for number in range(how_many)]
-    ServiceInstance.objects.bulk_create(instances)
-    runs = [Run(instance=instance, context=order.instance.runs.get().context) for instance in instances]
-    Run.objects.bulk_create(runs)
-    Step.objects.bulk_create(
-        Step(run=run, seq=1, name="Making it", connector="bare", back_end="bare", state="ready", next_run_at=Now())
-        for run in runs
-    )
+def p95(orders):
+    """The wait for a worker, in seconds, that 95 of 100 orders do not exceed."""
+    return herd.percentile(herd.waits_of(orders), 0.95)
 
 
 def test_three_thousand_due_steps_do_not_stand_before_who_orders_now(ordered, processes, far_side):
@@ -49,14 +29,14 @@ def test_three_thousand_due_steps_do_not_stand_before_who_orders_now(ordered, pr
     processes.worker(places=2, ready=False)
     processes.worker(places=2, ready=False)
     wait_for(lambda: states(first) == ["completed"])
-    a_herd(first, HERD)
+    herd.make_due(first, HERD)
     later = []
     for _ in range(20):
         later.append(place(first.plan.version.offering, first.requester))
         wait_for(lambda: StepAttempt.objects.filter(step__run__order_ref=later[-1].pk).exists())
     wait_for(lambda: states(*later) == ["completed"] * 20)
     assert Step.objects.filter(state="ready").exists(), "the herd was through before anybody could be in its way"
-    assert p95(waits(later)) < WAIT_SECONDS
+    assert p95(later) < WAIT_SECONDS
 
 
 @pytest.fixture
@@ -101,7 +81,7 @@ def test_a_back_end_that_is_down_costs_no_order_and_delays_no_other(org, far_sid
     meanwhile = [place(lively, org.business) for _ in range(15)]
     wait_for(lambda: states(*meanwhile) == ["completed"] * 15)
     assert set(states(*stuck)) == {"fulfilling"}
-    assert p95(waits(meanwhile)) < max(2 * p95(waits(usual)), 1.0)
+    assert p95(meanwhile) < max(2 * p95(usual), 1.0)
     calls_while_open = down.counts["PUT calls"]
     down.mood = ""
     Breaker.objects.update(probe_at=Now())
