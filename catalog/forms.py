@@ -236,11 +236,42 @@ class StepForm(ServiceForm):
     """One step of the workflow."""
 
     connector = forms.ChoiceField(choices=lambda: [("", "Choose one"), *((name, name) for name in settings.CONNECTORS)])
-    inputs = JsonField(empty={}, rows=3)
+    back_end = forms.ChoiceField(
+        label="Back end", required=False, help_text="Which one, for connectors that reach several; see “Back ends”."
+    )
+    inputs = JsonField(
+        empty={},
+        rows=3,
+        help_text="May take values of the order, for example ${parameters.size}: see above.",
+    )
 
     class Meta:
         model = WorkflowStep
-        fields = ["name", "connector", "operation", "inputs", "timeout_seconds", "max_attempts", "position"]
+        fields = [
+            "name",
+            "connector",
+            "back_end",
+            "operation",
+            "inputs",
+            "when",
+            "on_failure",
+            "timeout_seconds",
+            "max_attempts",
+            "position",
+        ]
+        widgets = {"when": forms.TextInput(attrs={"size": "80", "spellcheck": "false", "autocomplete": "off"})}
+
+    # Those in use, as (slug, connector): read once for all forms of a page.
+    back_ends: list[tuple[str, str]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "back_end" in self.fields:
+            offered = {slug: f"{slug} ({connector})" for slug, connector in self.back_ends}
+            # What the step has already stays possible; the service says where it is not in use.
+            has = self.instance.back_end
+            offered |= {has: has} if has and has not in offered else {}
+            self.fields["back_end"].choices = [("", "None"), *offered.items()]  # type: ignore[attr-defined]
 
 
 class PauseForm(RowForm):

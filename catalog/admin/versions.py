@@ -17,7 +17,7 @@ import catalog.services as catalog
 from accounts.models import Person
 from catalog.admin.offerings import NEW_DRAFT
 from catalog.forms import PlanForm, RetirePlanForm, StepForm, VersionForm, shown_prices
-from catalog.models import OfferingVersion, Plan, Price, WorkflowStep
+from catalog.models import BackEnd, OfferingVersion, Plan, Price, WorkflowStep
 from core import parameters
 from core.admin import Action, ServiceAdmin, ServiceInline, badge
 from core.problems import Invalid
@@ -138,13 +138,25 @@ class StepInline(OfDraft, admin.StackedInline):
             None,
             {
                 "fields": (
-                    ("name", "connector", "operation"),
+                    ("name", "connector", "back_end", "operation"),
                     "inputs",
-                    ("timeout_seconds", "max_attempts", "position"),
+                    "when",
+                    ("on_failure", "timeout_seconds", "max_attempts", "position"),
                 )
             },
         ),
     )
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Read the back ends once for all steps."""
+        formset = super().get_formset(request, obj, **kwargs)
+        in_use = BackEnd.objects.filter(is_active=True).order_by("connector", "slug")
+        formset.form.back_ends = list(in_use.values_list("slug", "connector"))
+        return formset
+
+    def in_order(self, parts: list[Any]) -> list[Any]:
+        """Save the steps as they follow each other: one may name what those before it give."""
+        return sorted(parts, key=lambda part: getattr(part, "cleaned_data", {}).get("position") or 0)
 
     def save(self, form: Any, person: Any) -> None:
         """Write one step."""
@@ -234,6 +246,7 @@ class VersionAdmin(ServiceAdmin):
         "plain_schema",
         "preview",
         "connectors",
+        "nameable",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
@@ -261,7 +274,7 @@ class VersionAdmin(ServiceAdmin):
                 {"fields": (), "description": "What each size costs. Amounts of the order form's choices come on top."},
             ),
             ("Policy", {"fields": ("terms", "purposes", "data_classes", levels)}),
-            ("Fulfillment", {"fields": ("connectors",) if writes else ()}),
+            ("Fulfillment", {"fields": ("connectors", "nameable") if writes else ()}),
         ]
 
     def save(self, row: Any, form: Any, person: Any, *, change: bool) -> OfferingVersion:
@@ -350,4 +363,13 @@ class VersionAdmin(ServiceAdmin):
             "",
             '<div class="line"><b>{}</b> {}</div>',
             ((name, ", ".join(declared["inputs"]) or "none") for name, declared in settings.CONNECTORS.items()),
+        )
+
+    @admin.display(description="what a step may name")
+    def nameable(self, version: OfferingVersion) -> SafeString:
+        """List what inputs and conditions may take, for the last of the steps."""
+        return format_html_join(
+            "",
+            '<div class="line"><b>{}</b> {}</div>',
+            ((root, ", ".join(names) or "nothing yet") for root, names in catalog.nameable(version).items()),
         )

@@ -26,7 +26,7 @@ from catalog.services.curation import (
 from catalog.services.documents import document_of, hash_of, hash_of_text
 from catalog.services.pictures import set_picture
 from catalog.services.quotes import Line, Quote, quote
-from catalog.services.workflows import back_end_of, idempotency_of, later_inputs, queue_of, secret_names
+from catalog.services.workflows import back_end_of, idempotency_of, later_inputs, nameable, queue_of, secret_names
 
 __all__ = [
     "Line",
@@ -43,6 +43,7 @@ __all__ = [
     "idempotency_of",
     "later_inputs",
     "missing",
+    "nameable",
     "new_draft",
     "opened",
     "pause",

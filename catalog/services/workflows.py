@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db.models.expressions import DatabaseDefault
 
 from catalog.models import BackEnd, OfferingVersion, WorkflowStep
 from catalog.services.documents import document_of, entry_of
@@ -232,11 +231,10 @@ def back_end_problem(entry: Entry, known: Mapping[str, tuple[str, bool]]) -> str
 
 def check_step(step: WorkflowStep) -> None:
     """Judge a step that is about to be saved in its draft. Raises Invalid with a pointer for each thing wrong."""
-    for name in ("back_end", "when"):
-        if isinstance(getattr(step, name), DatabaseDefault):  # a new row that says nothing of it
-            setattr(step, name, "")
-    document = document_of(step.version)
-    others = [row for row in step.version.workflow_steps.all() if row.pk != step.pk]
+    # As it is stored: what a form holds of it may have been refused.
+    version = OfferingVersion.objects.select_related("offering").get(pk=step.version_id)
+    document = document_of(version)
+    others = [row for row in version.workflow_steps.all() if row.pk != step.pk]
     position = sum(_comes_before(row, step) for row in others)
     document["workflow"] = [entry_of(row) for row in others]
     document["workflow"].insert(position, entry_of(step))
@@ -253,6 +251,13 @@ def _comes_before(row: WorkflowStep, step: WorkflowStep) -> bool:
     if row.position != step.position:
         return row.position < step.position
     return step.pk is None or row.pk < step.pk
+
+
+def nameable(version: OfferingVersion) -> dict[str, list[str]]:
+    """List what a further step of a draft could name: the names below each root, “any” where any will do."""
+    document = document_of(version)
+    roots = roots_for(document, len(document["workflow"]))
+    return {root: ["any"] if names is None else sorted(names) for root, names in roots.items()}
 
 
 def workflow_problems(version: OfferingVersion) -> list[str]:

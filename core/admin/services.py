@@ -103,6 +103,10 @@ class ServiceInline:
         """Offer no windows to add or change what is chosen."""
         return _without_popups(super().formfield_for_dbfield(db_field, request, **kwargs))  # type: ignore[misc]
 
+    def in_order(self, parts: list[Any]) -> list[Any]:
+        """Give the forms in the order in which they are saved: as they stand on the page."""
+        return parts
+
     def save(self, form: Any, person: Any) -> None:
         """Have the service add or change the row of `form`."""
         raise NotImplementedError
@@ -194,7 +198,7 @@ class ServiceAdmin(admin.ModelAdmin):
             for part in formset.forms:
                 if part in formset.deleted_forms and not part.instance._state.adding:
                     self._attempt(request, part, partial(formset.inline.remove, part.instance, request.user))
-            for part in formset.forms:
+            for part in formset.inline.in_order(formset.forms):
                 # Django does not validate rows that are only shown; with a forged id one looks new and is empty.
                 if part not in formset.deleted_forms and part.has_changed() and part.cleaned_data:
                     self._attempt(request, part, partial(formset.inline.save, part, request.user))
