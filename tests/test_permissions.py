@@ -42,6 +42,7 @@ ROLES = [
 ]
 METHODS = ["GET", "POST"]
 REASONED = ["runs/<uuid:pk>/undo", "runs/<uuid:pk>/abandon", "steps/<uuid:pk>/skip"]
+FOUND = {"reason": "x", "answer": "did_not"}
 
 
 def routes(patterns=None, before="") -> Iterator[str]:
@@ -122,7 +123,7 @@ def things(org, settings):
         "rows": rows,
         "json": {route: wanted_body(database, name="one-more") for route in ("/api/v1/orders/", "/api/v1/quotes/")}
         | {f"/api/v1/{what}/": {"reason": "x"} for what in REASONED}
-        | {"/api/v1/runs/retry/": {"stands": "operator"}},
+        | {"/api/v1/runs/retry/": {"stands": "operator"}, "/api/v1/steps/<uuid:pk>/resolve/": FOUND},
         "forms": forms(version),
     }
 
@@ -149,7 +150,8 @@ def forms(version):
         },
         "/orders/<uuid:pk>/remove/": {"idempotency_key": "a-removal"},
         **{f"/runs/<uuid:pk>/{what}": {"reason": "x"} for what in ("undo/", "abandon/", "steps/<uuid:step>/skip/")},
-        "/runs/<uuid:pk>/steps/<uuid:step>/resolve/": {"reason": "x", "answer": "did_not"},
+        "/runs/<uuid:pk>/steps/<uuid:step>/resolve/": FOUND,
+        "/admin/provisioning/step/<path:object_id>/resolve/": FOUND,
         "/sign-in/": {"username": "business", "password": PASSWORD},
         "/profile/tokens/": {"label": "one more", "scopes": ["read"], "days": "1"},
         "/admin/accounts/person/<path:object_id>/password/": {"password": "a-rather-long-sentence"},

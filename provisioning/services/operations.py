@@ -295,12 +295,12 @@ def resolve_unknown(
             )
         facts = {"reason": why, "finding": str(finding)}
         if finding == Finding.HAPPENED:
-            done = {"outputs": given, "finished_at": ClockTimestamp(), "error": ""}
+            done: dict[str, Any] = {"outputs": given, "finished_at": ClockTimestamp(), "error": ""}
             done["external_ref"] = external_ref.strip()[:200] or row.external_ref
             move(row, Step.State.SUCCEEDED, actor=actor, values=done, **facts)
             after_success(run, row)
             return row
-        again = {"next_run_at": ClockTimestamp(), "deadline_at": None, "finished_at": None}
+        again: dict[str, Any] = {"next_run_at": ClockTimestamp(), "deadline_at": None, "finished_at": None}
         again["look_again"] = finding == Finding.LOOK_AGAIN
         again["max_attempts"] = max(row.max_attempts, row.attempt + 1)
         move(row, Step.State.READY, actor=actor, values=again, **facts)

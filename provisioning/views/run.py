@@ -129,7 +129,7 @@ def _context(
     marks = [digest((row.label, row.why)), digest(shown), digest([(offer.name, offer.url) for offer in offers])]
     seen = ".".join(marks)
     last_line = max([known_line, *(line.pk for line in log)])
-    query = {"seen": seen, "log": last_line} | ({"step": only.pk} if only else {})
+    query = {"seen": seen, "log": str(last_line)} | ({"step": str(only.pk)} if only else {})
     return {
         "run": run,
         "row": row,
@@ -235,8 +235,8 @@ def _step_offers(run: Run, step: Step) -> list[Offer]:
     offers = []
     if step.state == Step.State.OUTCOME_UNKNOWN:
         text = "Look at the back end first: a wrong answer makes it twice, or not at all."
-        form = _finding(initial={"outputs": known_outputs(step)})
-        offers.append(Offer("resolve", f"Say what became of “{step.name}”", text, _step_url("resolve", step), form))
+        finding = _finding(initial={"outputs": known_outputs(step)})
+        offers.append(Offer("resolve", f"Say what became of “{step.name}”", text, _step_url("resolve", step), finding))
     if step.state in SKIPPABLE and step.lease_token is None:
         text = "The run goes on as if it were done; what it would have given is missing."
         form = ReasonForm(auto_id="skip-%s")

@@ -177,6 +177,10 @@ def orphan_list(request: HttpRequest) -> HttpResponse:
         }
         for step in page.rows
     ]
-    context = {"rows": rows, "previous_url": page.previous_url, "next_url": page.next_url}
-    context["can_operate"] = request.user.has_perm("provisioning.operate_run")
+    context = {
+        "rows": rows,
+        "previous_url": page.previous_url,
+        "next_url": page.next_url,
+        "can_operate": request.user.has_perm("provisioning.operate_run"),
+    }
     return render(request, "provisioning/orphan_list.html", context)
