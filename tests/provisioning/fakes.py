@@ -137,7 +137,7 @@ class Fake(Connector):
         """Look whether it is there."""
         far = FarSide()
         far.note("describe", call)
-        if not far.thing(call).exists():
+        if not far.live(call.instance_id):
             raise Missing("It is not there.")
         return Done(outputs={"found": "yes"})
 

@@ -179,7 +179,7 @@ def test_a_hostile_name_is_data(kind, back, back_end, name):
     assert back_end.things(call) == []
 
 
-@pytest.mark.parametrize("kind", [name for name, known in settings.CONNECTORS.items() if known["secrets"]])
+@pytest.mark.parametrize("kind", [name for name in BACK_ENDS if settings.CONNECTORS[name]["secrets"]])
 def test_a_new_password_replaces_the_old_one_as_often_as_it_is_set(kind, back, back_end, call):
     outputs = back.start(call).outputs
     fresh = again(call, "rotate", secrets=a_call().secrets)
@@ -191,7 +191,7 @@ def test_a_new_password_replaces_the_old_one_as_often_as_it_is_set(kind, back, b
         back.describe(again(call, "describe"))
 
 
-@pytest.mark.parametrize("kind", [name for name, known in settings.CONNECTORS.items() if known["secrets"]])
+@pytest.mark.parametrize("kind", [name for name in BACK_ENDS if settings.CONNECTORS[name]["secrets"]])
 def test_the_password_of_what_is_not_there_cannot_be_set(kind, back, call):
     with pytest.raises(Failed):
         back.rotate(again(call, "rotate"))
