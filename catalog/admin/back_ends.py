@@ -5,13 +5,17 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.html import format_html_join
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 import catalog.services as catalog
 from catalog.forms import BackEndAddForm, back_end_form
 from catalog.models import BackEnd
 from core.admin import ServiceAdmin, badge
+
+# Brokers list what they offer.
+IMPORTED_FROM = {"osb"}
 
 
 @admin.register(BackEnd)
@@ -34,14 +38,15 @@ class BackEndAdmin(ServiceAdmin):
             return [(None, {"fields": ("name", "slug", "connector", "address")})]
         changes = self.has_change_permission(request, obj)
         form = back_end_form(obj)
-        limits = (None, {"fields": ("slug", "connector", "name", "address", "limit", "is_active")})
+        imports = ["imports"] if obj.connector in IMPORTED_FROM else []
+        limits = (None, {"fields": ["slug", "connector", "name", "address", "limit", "is_active", *imports]})
         config = form.names("config") if changes else ["config_shown"]
         credentials = ["credentials_shown", *(form.names("credential") if changes else [])]
         return [limits, ("Settings", {"fields": config}), ("Credentials", {"fields": credentials})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show what never changes, and which credentials are set."""
-        return () if obj is None else ("slug", "connector", "config_shown", "credentials_shown")
+        return () if obj is None else ("slug", "connector", "imports", "config_shown", "credentials_shown")
 
     def save(self, row: Any, form: Any, person: Any, *, change: bool) -> BackEnd:
         """Keep a back end."""
@@ -72,6 +77,12 @@ class BackEndAdmin(ServiceAdmin):
     def in_use(self, back_end: BackEnd) -> SafeString:
         """Show whether new workflows may name it."""
         return badge("active", "In use") if back_end.is_active else badge("retired", "Out of use")
+
+    @admin.display(description="services")
+    def imports(self, back_end: BackEnd) -> SafeString:
+        """Lead to the page on which its services become draft offerings."""
+        address = reverse("provisioning:backend_import", kwargs={"slug": back_end.slug})
+        return format_html('<a href="{}">Import services</a>', address)
 
     @admin.display(description="settings")
     def config_shown(self, back_end: BackEnd) -> SafeString | str:

@@ -51,6 +51,11 @@ class Row:
     problems: list[str]
     more_problems: int
 
+    @property
+    def notes(self) -> int:
+        """How many problems there are."""
+        return len(self.problems) + self.more_problems
+
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
