@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
+import orders.services as orders
 from core.pages import page_of
 from orders.models import Order
 from provisioning.models import ServiceInstance
@@ -38,7 +39,7 @@ def order_list(request: HttpRequest) -> HttpResponse:
     tab = request.GET.get("tab", "")
     if tab not in TABS:
         tab = next((name for name in TABS if counts[name]), "active")
-    rows = listed.filter(TABS[tab][1]).select_related(
+    rows = orders.priced_now(listed.filter(TABS[tab][1])).select_related(
         "plan__version__offering__category", "cost_center", "instance", "requester"
     )
     page = page_of(rows.defer(*HEAVY), request, ("-created_at", "-id"), PAGE_SIZE)

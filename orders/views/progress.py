@@ -264,7 +264,8 @@ def _delivered_headline(order: Order, steps: Sequence[Step]) -> tuple[str, str]:
 
 
 def _status_line(order: Order, rows: list[Row], now: datetime) -> str:
-    what = f"{order.plan.version.name}, {order.plan.name}."
+    plan = order.instance.plan if order.instance and order.action == Order.Action.ADD else order.plan
+    what = f"{order.plan.version.name}, {plan.name}."
     if order.state == Order.State.COMPLETED and order.action != Order.Action.ADD and order.completed_at:
         return f"{what} Done in {duration((order.completed_at - order.created_at).total_seconds())}."
     if order.state == Order.State.COMPLETED and order.instance and order.instance.active_at:

@@ -32,7 +32,7 @@ SLOW = 15
 
 def _order_of(person: Any, pk: str) -> Order:
     """Give the order `pk` with all that its page says, where `person` may see it. Raises Http404."""
-    rows = Order.objects.visible_to(person).select_related(
+    rows = orders.priced_now(Order.objects.visible_to(person)).select_related(
         "plan__version__offering__category",
         "plan__version__offering__figures",
         "cost_center",
@@ -40,7 +40,7 @@ def _order_of(person: Any, pk: str) -> Order:
         "beneficiary",
         "decision",
         "acceptance",
-        "instance",
+        "instance__plan",
     )
     return get_object_or_404(rows, pk=pk)
 
@@ -261,19 +261,30 @@ def _facts(order: Order) -> list[tuple[str, str]]:
 
 
 def _chosen(order: Order) -> list[tuple[str, str]]:
-    """Say what was chosen; of a change also what was in force before."""
+    """Say what was chosen; of a change also what was before, of a service that was changed what was ordered first."""
+    if order.action == Order.Action.MODIFY:
+        service = order.decision.facts["service"]
+        return _compared(order, (order.plan.slug, order.parameters), (service["plan"], service["parameters"]), "before")
+    ordered = (order.plan.slug, order.parameters)
+    if order.action == Order.Action.ADD and order.instance:
+        return _compared(order, (order.instance.plan.slug, order.instance.parameters), ordered, "ordered")
+    return _compared(order, ordered, ordered, "")
+
+
+def _compared(
+    order: Order, now: tuple[str, dict[str, Any]], then: tuple[str, dict[str, Any]], word: str
+) -> list[tuple[str, str]]:
+    """Say what is chosen `now`, and after `word` what was chosen `then` where that was something else."""
     form = order.plan.version.promised["form"]
-    chosen = [("Plan", order.plan.name), *parameters.described(form, order.parameters)]
-    if order.action != Order.Action.MODIFY:
-        return chosen
-    service = order.decision.facts["service"]
     plans = {entry["slug"]: entry["name"] for entry in order.plan.version.promised["plans"]}
-    before = {"Plan": plans.get(service["plan"], service["plan"])} | dict(
-        parameters.described(form, service["parameters"])
-    )
+
+    def told(plan: str, values: dict[str, Any]) -> list[tuple[str, str]]:
+        return [("Plan", plans.get(plan, plan)), *parameters.described(form, values)]
+
+    former = dict(told(*then))
     return [
-        (label, text if before.get(label, "none") == text else f"{text} (before: {before.get(label, 'none')})")
-        for label, text in chosen
+        (label, text if former.get(label, "none") == text else f"{text} ({word}: {former.get(label, 'none')})")
+        for label, text in told(*now)
     ]
 
 

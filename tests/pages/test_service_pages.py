@@ -86,7 +86,16 @@ def test_a_change_leads_to_its_own_page_and_is_done(business, order, far_side): 
     assert f'href="{answer.url}"' in first.content.decode(), "the service's page leads to the change"
     drive()
     assert "campaign-db is changed" in text(business.get(answer.url))
-    assert "campaign-db is ready" in text(business.get(f"/orders/{order.pk}/"))
+    service = text(business.get(f"/orders/{order.pk}/"))
+    for part in (
+        "campaign-db is ready",
+        "Web space, Medium.",
+        "Medium (ordered: Small)",
+        "20 GiB (ordered: 10",
+        "$86.00",
+    ):
+        assert part in service, "the service's page says what is in force"
+    assert "$86.00" in text(business.get("/orders/"))
     assert change_form(business, order)["p-storage"] == "20"
     assert text(business.get("/orders/")).count("campaign-db") == 2, "one service is one row: its name and a button"
     assert "Change: Web space" in text(business.get("/orders/?tab=past"))
