@@ -72,6 +72,7 @@ def begin(told: Any, order: Order, rows: Rows) -> Work:
         id=id_of(past.name, "run"),
         instance=instance,
         state=RUN_STATES[past.ended],
+        order_ref=order.pk,
         created_at=told.at,
         context=_context(told, order),
     )
@@ -115,6 +116,7 @@ def _step(name: str, run: Run, seq: int, entry: dict[str, Any], **values: Any) -
         seq=seq,
         name=entry["name"],
         connector=entry["connector"],
+        back_end=entry.get("back_end") or entry["connector"],
         inputs=entry["inputs"],
         max_attempts=entry["max_attempts"],
         timeout_seconds=entry["timeout_seconds"],
