@@ -5,6 +5,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+# Pages that are reached from another one, and belong to it.
+BELOW = {"/runs/": ("/orphans/", "/back-ends/")}
+
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
     """Give templates the list of pages that this person may open."""
@@ -29,4 +32,6 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
 
 
 def _is_current(path: str, url: str) -> bool:
-    return path == "/" or path.startswith("/catalog/") if url == "/" else path.startswith(url)
+    if url == "/":
+        return path == "/" or path.startswith("/catalog/")
+    return path.startswith((url, *BELOW.get(url, ())))

@@ -17,12 +17,12 @@ def navigation(client, address="/"):
         ("business", ["Catalog", "My orders"]),
         ("approver", ["Catalog", "My orders"]),
         ("owner", ["Catalog", "My orders"]),
-        ("curator", ["Catalog", "My orders", "Tasks", "Curation"]),
+        ("curator", ["Catalog", "My orders", "Tasks", "Runs", "Curation"]),
         ("reviewer_security", ["Catalog", "My orders", "Curation"]),
-        ("service_owner", ["Catalog", "My orders", "Tasks", "Curation"]),
+        ("service_owner", ["Catalog", "My orders", "Tasks", "Runs", "Curation"]),
         ("finance", ["Catalog", "My orders", "Curation"]),
-        ("auditor", ["Catalog", "My orders", "Tasks", "Curation"]),
-        ("admin", ["Catalog", "My orders", "Tasks", "Curation"]),
+        ("auditor", ["Catalog", "My orders", "Tasks", "Runs", "Curation"]),
+        ("admin", ["Catalog", "My orders", "Tasks", "Runs", "Curation"]),
     ],
 )
 def test_everyone_sees_only_what_he_may_open(signed_in, username, labels):
@@ -31,7 +31,8 @@ def test_everyone_sees_only_what_he_may_open(signed_in, username, labels):
 
 @pytest.mark.parametrize(
     ("address", "current"),
-    [("/", "Catalog"), ("/catalog/database/", "Catalog"), ("/orders/", "My orders"), ("/tasks/", "Tasks")],
+    [("/", "Catalog"), ("/catalog/database/", "Catalog"), ("/orders/", "My orders"), ("/tasks/", "Tasks")]
+    + [(address, "Runs") for address in ("/runs/", "/orphans/", "/back-ends/")],
 )
 def test_the_bar_says_where_one_is(offering, signed_in, address, current):
     shown = navigation(signed_in("curator"), address)
