@@ -92,7 +92,7 @@ def _check(request: _Request) -> None:
 
 def _called(request: _Request, watch: "_Watch", max_bytes: int, ca_certificate: str) -> Answer:
     target = request.target
-    said = {"User-Agent": "Greenlane", "Accept-Encoding": "identity", **request.headers}
+    said = {"User-Agent": "Greenlane", "Accept-Encoding": "identity", "Connection": "close", **request.headers}
     connection = _connection(target, ca_certificate, watch)
     try:
         with _told(target, sent=False):

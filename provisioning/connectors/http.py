@@ -22,6 +22,7 @@ from provisioning.connectors.http_requests import (
     Poll,
     asked_for,
     content_of,
+    parts_of,
     path_of,
 )
 
@@ -109,7 +110,7 @@ def _way(call: Call) -> str:
 
 def _answer(call: Call, asked: Asked, *, also: set[int] | frozenset[int] = frozenset()) -> egress.Answer:
     """Make the call and give an answer of success, or one with a status of `also`. Raises for any other."""
-    _, reference = _parts_of(call.external_ref)
+    _, reference = parts_of(call.external_ref)
     if asked.path == LOCATION and not reference.startswith("/"):
         raise Failed("The back end never said where to find what it made; somebody has to look for it.")
     place = _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, reference)
@@ -181,7 +182,7 @@ def _working(call: Call, asked: Asked, answer: egress.Answer, reference: str) ->
 
 def _polled(call: Call, asked: Asked, poll: Poll) -> Answer:
     """Ask once. An answer that says nothing about it is no end: the step's own deadline is."""
-    operation, reference = _parts_of(call.external_ref)
+    operation, reference = parts_of(call.external_ref)
     place = _at_origin(call, operation) if poll.path == LOCATION else path_of(poll.path, reference)
     answer = calling.request(call, "GET", place)
     if answer.status in GONE and call.operation == "undo":
@@ -247,7 +248,7 @@ def _look(call: Call, *, wanted: Asked | None) -> Answer:
 
 def _done(call: Call, asked: Asked, document: Any, *, external_ref: str) -> Done:
     """Give what came of it. Passwords never come from a callback, whose body is stored as it came."""
-    _, known = _parts_of(external_ref)
+    _, known = parts_of(external_ref)
     reference = known
     if asked.external_ref.startswith("/"):
         try:
@@ -267,7 +268,7 @@ def _done(call: Call, asked: Asked, document: Any, *, external_ref: str) -> Done
 
 def _reference(call: Call, pointer: str, document: Any) -> str:
     """Give what the back end calls the thing, as far as this document tells; else what is known of it."""
-    _, known = _parts_of(call.external_ref)
+    _, known = parts_of(call.external_ref)
     if not pointer.startswith("/"):
         return known
     try:
@@ -278,18 +279,10 @@ def _reference(call: Call, pointer: str, document: Any) -> str:
 
 def _located(call: Call, asked: Asked, answer: egress.Answer) -> str:
     """Give the path that the answer names in Location, or an empty string."""
-    _, reference = _parts_of(call.external_ref)
+    _, reference = parts_of(call.external_ref)
     here = _at_origin(call, reference) if asked.path == LOCATION else path_of(asked.path, reference)
     named = calling.location(call, here, answer)
     return egress.parse(named).path if named else ""
-
-
-def _parts_of(external_ref: str) -> tuple[str, str]:
-    """Take apart what is kept while the back end works: where to ask, and its name of the thing."""
-    if not external_ref.startswith("poll "):
-        return "", external_ref
-    _, operation, *rest = external_ref.split(" ", 2)
-    return operation, rest[0] if rest else ""
 
 
 def _kept(reference: str) -> str:

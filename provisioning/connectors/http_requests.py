@@ -113,6 +113,14 @@ def _poll(said: Any) -> Poll | None:
     )
 
 
+def parts_of(external_ref: str) -> tuple[str, str]:
+    """Take apart what is kept while the back end works: where to ask, and its name of the thing."""
+    if not external_ref.startswith("poll "):
+        return "", external_ref
+    _, operation, *rest = external_ref.split(" ", 2)
+    return operation, rest[0] if rest else ""
+
+
 def path_of(path: str, external_ref: str) -> str:
     """Fill `{external_ref}`, percent-encoded, into a path whose other values the engine has filled in.
 
@@ -166,7 +174,7 @@ def _facts(call: Call) -> dict[str, str]:
     slug = back_end_of(call).slug
     return {
         "idempotency_key": str(call.idempotency_key),
-        "external_ref": call.external_ref,
+        "external_ref": parts_of(call.external_ref)[1],
         "callback_url": f"{settings.PUBLIC_URL}/api/v1/callbacks/{slug}/",
     }
 

@@ -159,6 +159,32 @@ def test_a_value_that_is_not_there_is_never_guessed(text):
     assert str(refusal.value).startswith("/body/x: ")
 
 
+@pytest.mark.parametrize(
+    ("typed", "filled"),
+    [
+        ("a b", "/things/a%20b"),
+        ("../admin", "/things/..%2Fadmin"),
+        ("x?y=1#z", "/things/x%3Fy%3D1%23z"),
+        ("{external_ref}", "/things/%7Bexternal_ref%7D"),
+        ("%2e%2e", "/things/%252e%252e"),
+        ("ü", "/things/%C3%BC"),
+        (7, "/things/7"),
+        (True, "/things/true"),
+    ],
+)
+def test_a_value_is_one_part_of_a_path_whatever_is_in_it(typed, filled):
+    template = {"path": "/things/${parameters.name}", "body": {"path": "${parameters.name}"}}
+    done = fill(template, {"parameters": {"name": typed}}, paths=["/path"])
+    assert done == {"path": filled, "body": {"path": typed}}
+
+
+def test_a_part_of_a_path_is_never_empty_but_a_query_may_be():
+    values = {"parameters": {"name": ""}}
+    assert fill({"path": "/things?name=${parameters.name}"}, values, paths=["/path"]) == {"path": "/things?name="}
+    with pytest.raises(Unfilled, match="another place"):
+        fill({"path": "/things/${parameters.name}?x"}, values, paths=["/path"])
+
+
 def test_what_a_template_names_can_be_listed():
     template = {"a": "${parameters.size}-${outputs.hosts[0].name}", "b": "$${order.id} ${broken", "c": 1}
     assert named(template) == [("/a", ["parameters", "size"]), ("/a", ["outputs", "hosts", 0, "name"])]

@@ -3,19 +3,25 @@
 import base64
 import hashlib
 import hmac
+import json
 import re
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 
 from provisioning.connectors import connector
 from provisioning.connectors.base import BackEnd, Done, Failed, Missing, Working
+from provisioning.connectors.http_auth import signature
+from provisioning.connectors.http_requests import asked_for
 from tests.far_side.rest import RestBackEnd
 from tests.provisioning.calls import a_call
 from tests.provisioning.http_calls import THING, first_call, then
 
 http = connector("http")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -164,6 +170,18 @@ def test_a_signature_covers_method_path_time_and_body(rest, call, name):
     assert abs(int(found[1]) - time.time()) < 5
     text = f"{found[1]}\nPOST\n/things?a=b\n{hashlib.sha256(seen['raw']).hexdigest()}"
     assert hmac.new(b"key", text.encode(), hashlib.sha256).hexdigest() == found[2]
+
+
+def test_the_signature_is_the_one_of_the_documentation():
+    signed = signature("key", "POST", "/things", b"{}", 1764000000)
+    assert signed in (ROOT / "docs" / "connectors.md").read_text()
+
+
+def test_the_example_of_the_documentation_can_be_done(call):
+    text = (ROOT / "docs" / "connectors.md").read_text().partition("### `http`")[2]
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert set(example) <= set(django_settings.CONNECTORS["http"]["inputs"])
+    assert all(asked_for(call(example), operation) for operation in ("start", "undo", "describe"))
 
 
 @pytest.mark.parametrize("auth", ["bearer", "basic", "hmac", "oauth"])
