@@ -27,6 +27,8 @@ FIXED = {
     "LEASE_SECONDS": "2",
     "SWEEP_SECONDS": "1",
 }
+# The template for third parties stands in the contract test as any other connector, beside those to be tested.
+TEMPLATE = "examples.connector.folder.CONNECTORS"
 _running: dict[Path, IO[str]] = {}
 
 
@@ -41,7 +43,8 @@ def start_for_tests() -> dict[str, str]:
     if "REDIS_BACKEND_URL" not in values:
         stop_for_tests()
         sys.exit("The tests need a Redis server: install redis-server (6.2 or newer).")
-    values |= FIXED
+    others = [name for name in os.environ.get("EXTRA_CONNECTORS", "").split(",") if name and name != TEMPLATE]
+    values |= FIXED | {"EXTRA_CONNECTORS": ",".join([TEMPLATE, *others])}
     os.environ.update(values)
     return values
 

@@ -1,5 +1,8 @@
 """What really stands at each back end, looked up past the connectors."""
 
+import hashlib
+import os
+import shutil
 import subprocess
 import tempfile
 from contextlib import closing
@@ -163,4 +166,39 @@ class GitFolder:
             return Path(folder, "clone", ".git").is_dir()
 
 
-BACK_ENDS = {"postgresql": PostgreSQLServer, "redis_acl": RedisServer, "git_repository": GitFolder}
+class Folders:
+    """The back end of the template for third parties."""
+
+    def __init__(self):
+        self.root = Path(os.environ["FOLDER_ROOT"])
+
+    def path(self, call):
+        """Where the folder of the call's instance lies."""
+        return self.root / name_for(call.instance_name, call.instance_id, separator="-")
+
+    def things(self, call):
+        """List the folder, if it is there."""
+        return [path.name for path in self.root.iterdir() if path == self.path(call)]
+
+    def make_halves(self, call):
+        """A folder without anything in it; one with the mark alone."""
+
+        def marked():
+            self.path(call).mkdir()
+            (self.path(call) / ".greenlane-service").write_text(str(call.instance_id))
+
+        return [self.path(call).mkdir, marked]
+
+    def make_foreign(self, call):
+        """A folder of the same name that holds something else."""
+        self.path(call).mkdir()
+        (self.path(call) / "letter").write_text("Dear")
+        return lambda: shutil.rmtree(self.path(call))
+
+    def use(self, outputs, password):
+        """Show the password, as the person would."""
+        return Path(outputs["path"], "password.sha256").read_text() == hashlib.sha256(password.encode()).hexdigest()
+
+
+# Those that stand in the contract test. What speaks to a server of its own test module is tested there.
+BACK_ENDS = {"folder": Folders, "postgresql": PostgreSQLServer, "redis_acl": RedisServer, "git_repository": GitFolder}

@@ -31,7 +31,9 @@ def a_call(operation: str = "start", *, instance_id: UUID | None = None, lease: 
 
 def again(call: Call, operation: str | None = None, **changes) -> Call:
     """Make the next call for the same instance: a larger fencing token, a fresh lease, no lines."""
-    kept = {name: getattr(call, name) for name in ("instance_name", "inputs", "context", "outputs", "secrets")}
+    kept = {
+        name: getattr(call, name) for name in ("instance_name", "inputs", "context", "outputs", "secrets", "back_end")
+    }
     return a_call(operation or call.operation, instance_id=call.instance_id, **(kept | changes))
 
 

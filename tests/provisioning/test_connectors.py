@@ -1,6 +1,7 @@
 """The contract that every connector keeps, each against its real back end."""
 
 import logging
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -11,6 +12,7 @@ from tests.provisioning.back_ends import BACK_ENDS
 from tests.provisioning.calls import a_call, again, lost_lease
 
 OPERATIONS = ("start", "undo", "describe", "rotate")
+WITH_PASSWORD = [name for name in sorted(BACK_ENDS) if settings.CONNECTORS[name]["secrets"]]
 HOSTILE_NAMES = [
     'a"; DROP ROLE postgres; --',
     "x'); SELECT pg_sleep(9); --",
@@ -27,8 +29,9 @@ HOSTILE_NAMES = [
 
 
 @pytest.fixture(params=sorted(BACK_ENDS))
-def kind(request):
+def kind(request, monkeypatch, tmp_path):
     """The name of each connector whose back end stands here; the others keep the same in files of their own."""
+    monkeypatch.setenv("FOLDER_ROOT", str(tmp_path))
     return request.param
 
 
@@ -64,6 +67,12 @@ def finish(back, call):
 def test_every_configured_connector_has_a_class_that_says_the_same_of_itself(settings):
     for name, declared in settings.CONNECTORS.items():
         assert connector(name).idempotency == declared["idempotency"]
+
+
+def test_every_connector_is_tested_here_or_in_a_file_of_its_own(settings):
+    folder = Path(__file__).parent
+    alone = {name for name in settings.CONNECTORS if (folder / f"test_{name}.py").exists()}
+    assert set(settings.CONNECTORS) == alone | set(BACK_ENDS)
 
 
 def test_started_once_it_can_be_used_with_what_was_declared(kind, back, back_end, call):
@@ -179,7 +188,7 @@ def test_a_hostile_name_is_data(kind, back, back_end, name):
     assert back_end.things(call) == []
 
 
-@pytest.mark.parametrize("kind", [name for name in BACK_ENDS if settings.CONNECTORS[name]["secrets"]])
+@pytest.mark.parametrize("kind", WITH_PASSWORD, indirect=True)
 def test_a_new_password_replaces_the_old_one_as_often_as_it_is_set(kind, back, back_end, call):
     outputs = back.start(call).outputs
     fresh = again(call, "rotate", secrets=a_call().secrets)
@@ -191,13 +200,14 @@ def test_a_new_password_replaces_the_old_one_as_often_as_it_is_set(kind, back, b
         back.describe(again(call, "describe"))
 
 
-@pytest.mark.parametrize("kind", [name for name in BACK_ENDS if settings.CONNECTORS[name]["secrets"]])
+@pytest.mark.parametrize("kind", WITH_PASSWORD, indirect=True)
 def test_the_password_of_what_is_not_there_cannot_be_set(kind, back, call):
     with pytest.raises(Failed):
         back.rotate(again(call, "rotate"))
 
 
-def test_a_connector_without_its_back_end_fails_with_a_sentence(kind, back, settings):
+def test_a_connector_without_its_back_end_fails_with_a_sentence(kind, back, settings, monkeypatch):
+    monkeypatch.delenv("FOLDER_ROOT")
     settings.POSTGRESQL_BACKEND_URL = settings.REDIS_BACKEND_URL = settings.GIT_BACKEND_ROOT = ""
     with pytest.raises(Failed, match="is set up to deliver"):
         back.start(a_call())

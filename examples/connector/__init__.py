@@ -1,0 +1,1 @@
+"""A connector of one's own, to copy: see docs/connectors.md, “A connector of your own”."""
