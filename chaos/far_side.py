@@ -20,7 +20,6 @@ from typing import Any
 MOODS = ("lost", "slow", "busy", "drip", "reset", "keeps")
 # What a call takes in any mood, so that there is something to interrupt.
 THINK_SECONDS = (0.05, 0.4)
-SLOW_SECONDS = (0.5, 3.0)
 LOST_SECONDS = (0.0, 1.5)
 DRIPS, DRIP_SECONDS = 20, 0.15
 # A step on this path is always refused; one on that path is only ever answered with a fault.
@@ -52,6 +51,7 @@ class Register:
     mood: str = ""
     # Of all calls, how many the mood is for.
     share: float = 0.6
+    slow_seconds: tuple[float, float] = (0.5, 3.0)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def make(self, place: tuple[str, str], key: str, fence: int) -> tuple[int, dict[str, Any]]:
@@ -169,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _be_slow(self, act: Any) -> None:
         """Do it late."""
-        time.sleep(random.uniform(*SLOW_SECONDS))  # noqa: S311 (chance, no secret)
+        time.sleep(random.uniform(*self.register.slow_seconds))  # noqa: S311 (chance, no secret)
         self._answer(*act())
 
     def _be_busy(self, act: Any) -> None:

@@ -77,6 +77,23 @@ def test_a_worker_killed_after_the_database_was_made_another_completes_the_order
     check_delivered_once(database)
 
 
+def test_a_worker_killed_after_the_back_end_answered_asks_again_under_the_same_key(org, processes, rest):
+    register, step = rest
+    order = place(published_offering(org, steps=[step]), org.business)
+    with another_connection(owner_url()) as bystander:
+        with bystander.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM provisioning_run WHERE id = %s FOR UPDATE", [str(run_of(order).pk)])
+        first = processes.worker()
+        wait_for(register.live)
+        processes.worker()
+        first.kill()
+    wait_for(lambda: states(order) == ["completed"])
+    assert attempts(order) == [(1, "lost"), (2, "succeeded")]
+    assert register.live() == {str(order.instance_id): ["disk"]}
+    assert register.duplicates == []
+    assert register.counts["repeats recognized"] == 1
+
+
 def test_a_worker_killed_in_the_middle_of_making_it_leaves_nothing_that_acts_later(database, processes):
     name = name_for(database.instance.name, database.instance_id)
     with another_connection(settings.POSTGRESQL_BACKEND_URL) as bystander:

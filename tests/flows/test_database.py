@@ -1,5 +1,6 @@
 """Orders while the database cannot be reached, takes no more connections, or makes a result wait."""
 
+import time
 from contextlib import ExitStack, closing
 from datetime import timedelta
 
@@ -13,10 +14,10 @@ from config.embedded.process import wait_until
 from core.models import Event
 from orders.models import Order
 from tests.factories import published_offering, wanted_body
-from tests.flows.outcomes import another_connection, attempts, owner_url, states, wait_for
+from tests.flows.outcomes import SLACK_SECONDS, another_connection, attempts, owner_url, states, wait_for
 from tests.flows.proxy import Proxy
 from tests.processes import application_url
-from tests.provisioning.engine import step_of
+from tests.provisioning.engine import place, step_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 ENOUGH = 20
@@ -50,6 +51,25 @@ def test_cut_off_from_the_database_a_worker_stops_before_its_lease_ends(ordered,
     assert attempts(order, "First call") == [(1, "lost"), (2, "succeeded")]
     assert [call[2] for call in far_side.calls("start")] == ["First call", "First call", "Second call"]
     assert len(far_side.live()) == 2
+
+
+def test_a_call_under_way_ends_with_the_lease_though_the_database_is_silent(org, processes, proxy, rest):
+    register, step = rest
+    register.mood, register.share, register.slow_seconds = "slow", 1.0, (20.0, 20.0)
+    order = place(published_offering(org, steps=[step]), org.business)
+    cut_off = processes.worker(DATABASE_URL=proxy.url(application_url()))
+    other = processes.worker(ready=False)
+    other.freeze()
+    wait_for(lambda: register.counts["PUT calls"])
+    cut_at = time.monotonic()
+    proxy.cut()
+    cut_off.wait_for_line("ran out during a call", settings.LEASE_SECONDS + SLACK_SECONDS)
+    assert time.monotonic() - cut_at < 20.0 - 5
+    register.mood = ""
+    other.wake()
+    wait_for(lambda: states(order) == ["completed"])
+    assert attempts(order) == [(1, "lost"), (2, "succeeded")]
+    assert register.duplicates == []
 
 
 def step_is_lost(step):

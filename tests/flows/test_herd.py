@@ -1,14 +1,10 @@
 """Many steps at once, and a back end that is down for everybody: the others' orders do not wait for it."""
 
-import secrets
-
 import pytest
 from django.db.models import Max
 from django.db.models.functions import Now
 
-import catalog.services as catalog
 from benchmarks import herd
-from chaos import far_side as rest
 from provisioning.models import Breaker, Step, StepAttempt
 from tests.factories import published_offering
 from tests.flows.outcomes import states, wait_for
@@ -39,39 +35,10 @@ def test_three_thousand_due_steps_do_not_stand_before_who_orders_now(ordered, pr
     assert p95(later) < WAIT_SECONDS
 
 
-@pytest.fixture
-def down():
-    """A REST back end that answers 503 to every call until its mood is over."""
-    register = rest.Register(token=secrets.token_urlsafe(16), canary="canary", mood="busy", share=1.0)
-    with rest.serving(register) as address:
-        register.address = address
-        yield register
-
-
-def a_back_end(org, register):
-    """Make the back end known to workflows."""
-    catalog.save_back_end(
-        None,
-        slug="down",
-        name="Down",
-        connector="http",
-        address=register.address,
-        config={"auth": "bearer"},
-        credentials={"token": register.token},
-        limit=None,
-        is_active=True,
-        actor=org.curator,
-    )
-
-
-def test_a_back_end_that_is_down_costs_no_order_and_delays_no_other(org, far_side, processes, down):
-    a_back_end(org, down)
-    processes.environment["EGRESS_ALLOW"] = "127.0.0.1"
-    path = "/things/${instance.id}/disk"
-    inputs = {"method": "PUT", "path": path, "undo": {"method": "DELETE", "path": path}}
-    silent = published_offering(
-        org, "silent", steps=[{"name": "Making it", "connector": "http", "back_end": "down", "inputs": inputs}]
-    )
+def test_a_back_end_that_is_down_costs_no_order_and_delays_no_other(org, far_side, processes, rest):
+    down, step = rest
+    down.mood, down.share = "busy", 1.0
+    silent = published_offering(org, "silent", steps=[step])
     lively = published_offering(org, "lively", steps=[{"name": "Making it", "connector": "bare"}])
     processes.worker(places=2)
     usual = [place(lively, org.business) for _ in range(15)]
