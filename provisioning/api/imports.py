@@ -16,6 +16,7 @@ from catalog.models import BackEnd, Category
 from core.api.input import StrictSerializer, TextField, query_of
 from core.api.output import Moment, Own
 from core.parameters.bounds import legible
+from core.permissions import require
 from core.problems import Invalid
 from provisioning.models import BrokerImport
 
@@ -92,6 +93,7 @@ class BrokerImportViewSet(Own, viewsets.GenericViewSet[Any]):
         """
         query_of(request, serializers.Serializer)
         back_end, body = self._back_end(), ImportWanted(data=request.data)
+        require(request.user, "catalog.add_offering")
         body.is_valid(raise_exception=True)
         row = provisioning.request_import(back_end, **_found(body.validated_data), actor=request.user)
         answer = ImportBody(self.get_queryset().get(pk=row.pk)).data

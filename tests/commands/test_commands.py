@@ -21,7 +21,7 @@ from core.models import Event
 from provisioning.models import Secret
 from tests.factories import published_offering
 
-COMMANDS = ["seed_demo", "create_token", "verify_audit", "rotate_keys", "runs", "docs_states"]
+COMMANDS = ["seed_demo", "create_token", "verify_audit", "rotate_keys", "runs", "docs_states", "import_broker"]
 
 
 def say(name, *arguments):
