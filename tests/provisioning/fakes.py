@@ -147,8 +147,10 @@ class Fake(Connector):
         far.note("update", call)
         if call.inputs.get("value") == "too much":
             raise Failed("The far side does not go that far.")
-        (far.folder / f"value-{call.instance_id}").write_text(str(call.inputs.get("value")))
-        return Done(outputs={"value": call.inputs.get("value")})
+        if "value" not in call.inputs:
+            return Done()
+        (far.folder / f"value-{call.instance_id}").write_text(str(call.inputs["value"]))
+        return Done(outputs={"value": call.inputs["value"]})
 
     def rotate(self, call: Call) -> Answer:
         """Take the new password, unless a gate file says to refuse."""
