@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connection
 
 from config.embedded.process import wait_until
+from provisioning.models import StepAttempt
 from tests.provisioning.engine import fresh, step_of
 
 # Twice the lease, as promised, and what a busy machine of two cores may take on top.
@@ -22,6 +23,12 @@ def states(*orders):
 def attempts(order, name="Making it", kind="do"):
     """How often a step was tried, and how each attempt ended."""
     return list(step_of(order, name, kind).attempts.values_list("number", "outcome"))
+
+
+def at_work(*workers):
+    """Whichever of the workers makes the attempt that is under way."""
+    place = int(StepAttempt.objects.get(outcome="running").worker.rsplit(":", 1)[1])
+    return next(worker for worker in workers if place in worker.pool())
 
 
 def wait_for(condition, seconds=RECOVERY_SECONDS + SLACK_SECONDS):

@@ -28,6 +28,7 @@ from tests.flows.outcomes import (
     RECOVERY_SECONDS,
     SLACK_SECONDS,
     another_connection,
+    at_work,
     attempts,
     owner_url,
     states,
@@ -68,11 +69,10 @@ def test_a_worker_killed_after_the_database_was_made_another_completes_the_order
         with bystander.cursor() as cursor:
             # The result waits for the run's row; what is made at the back end does not.
             cursor.execute("SELECT 1 FROM provisioning_run WHERE id = %s FOR UPDATE", [str(run_of(database).pk)])
-        first = processes.worker()
+        workers = [processes.worker(ready=False), processes.worker(ready=False)]
         ready = "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn"
         wait_for(lambda: PostgreSQLServer().ask(ready, name))
-        processes.worker()
-        first.kill()
+        at_work(*workers).kill()
     wait_for(lambda: states(database) == ["completed"])
     check_delivered_once(database)
 
@@ -83,10 +83,9 @@ def test_a_worker_killed_after_the_back_end_answered_asks_again_under_the_same_k
     with another_connection(owner_url()) as bystander:
         with bystander.cursor() as cursor:
             cursor.execute("SELECT 1 FROM provisioning_run WHERE id = %s FOR UPDATE", [str(run_of(order).pk)])
-        first = processes.worker()
+        workers = [processes.worker(ready=False), processes.worker(ready=False)]
         wait_for(register.live)
-        processes.worker()
-        first.kill()
+        at_work(*workers).kill()
     wait_for(lambda: states(order) == ["completed"])
     assert attempts(order) == [(1, "lost"), (2, "succeeded")]
     assert register.live() == {str(order.instance_id): ["disk"]}
@@ -99,18 +98,17 @@ def test_a_worker_killed_in_the_middle_of_making_it_leaves_nothing_that_acts_lat
     with another_connection(settings.POSTGRESQL_BACKEND_URL) as bystander:
         with bystander.cursor() as cursor:
             cursor.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))  # not committed: others wait
-        first = processes.worker()
+        workers = [processes.worker(ready=False), processes.worker(ready=False)]
         waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s AND wait_event_type = 'Lock'"
         wait_for(lambda: PostgreSQLServer().ask(waiting, f"greenlane {database.instance_id.hex} %"))
-        processes.worker()
-        first.kill()
+        at_work(*workers).kill()
     wait_for(lambda: states(database) == ["completed"])
     check_delivered_once(database)
 
 
 def test_only_the_pool_process_killed_the_same_worker_goes_on(ordered, processes, far_side):
     order = ordered(("Making it", "fake", {"hold": "gate"}))
-    worker = processes.worker()
+    worker = processes.worker(ready=False)
     wait_for(StepAttempt.objects.exists)
     place = int(StepAttempt.objects.get().worker.rsplit(":", 1)[1])
     assert place != worker.pid
@@ -124,12 +122,9 @@ def test_only_the_pool_process_killed_the_same_worker_goes_on(ordered, processes
 
 def test_a_worker_killed_before_its_first_sign_of_life_is_missed_all_the_same(ordered, processes, far_side):
     order = ordered(("Making it", "fake", {"hold": "gate"}))
-    first = processes.worker()
-    second = processes.worker(ready=False)
+    workers = [processes.worker(ready=False), processes.worker(ready=False)]
     wait_for(lambda: far_side.calls("start"))
-    place = int(StepAttempt.objects.get().worker.rsplit(":", 1)[1])
-    holder = first if place in first.pool() else second
-    holder.kill()
+    at_work(*workers).kill()
     heartbeat = step_of(order).heartbeat_at
     killed_at = time.monotonic()
     far_side.open("gate")
@@ -145,7 +140,7 @@ def test_a_step_that_kills_its_worker_ends_at_its_maximum_and_others_go_on(order
     poison = ordered(("Making it", "bare", {"poison": True}, {"max_attempts": 3}))
     first = ordered(("Making it", "bare", {}))
     others = [first, *(place(first.plan.version.offering, first.requester) for _ in range(9))]
-    processes.worker(places=2)
+    processes.worker(places=2, ready=False)
     wait_for(lambda: states(*others) == ["completed"] * 10)
     wait_for(lambda: states(poison) == ["failed"], 3 * (RECOVERY_SECONDS + SLACK_SECONDS))
     assert len(far_side.calls("start", poison.instance_id)) == 3
@@ -160,7 +155,7 @@ def test_all_that_redis_held_is_forgotten_and_every_order_runs(ordered, processe
     with redis.Redis.from_url(settings.REDIS_URL) as broker:
         assert wait_until(lambda: broker.llen("default") > 0, 10)
         broker.flushdb()
-    processes.worker(places=2)
+    processes.worker(places=2, ready=False)
     wait_for(lambda: states(*orders) == ["completed"] * 20, 30)
     assert len(far_side.calls("start")) == 20
 
@@ -175,7 +170,7 @@ def test_asked_to_end_a_worker_finishes_its_step_and_hands_over_the_rest(ordered
     far_side.open("gate")
     assert worker.process.wait(timeout=30) == 0
     assert sorted(states(*orders)) == ["completed", "fulfilling", "fulfilling", "fulfilling"]
-    processes.worker(places=2)
+    processes.worker(places=2, ready=False)
     wait_for(lambda: states(*orders) == ["completed"] * 4)
     assert len(far_side.calls("start")) == 4
     assert set(StepAttempt.objects.values_list("number", flat=True)) == {1}
@@ -184,13 +179,13 @@ def test_asked_to_end_a_worker_finishes_its_step_and_hands_over_the_rest(ordered
 def test_killed_a_second_after_it_was_asked_to_end_a_worker_loses_nothing(ordered, processes, far_side):
     first = ordered(("Making it", "bare", {"hold": "gate"}))
     orders = [first, *(place(first.plan.version.offering, first.requester) for _ in range(9))]
-    worker = processes.worker(places=2)
+    worker = processes.worker(places=2, ready=False)
     wait_for(lambda: len(far_side.calls("start")) == 2)
     worker.process.terminate()
     worker.wait_for_line("Warm shutdown")
     worker.kill()
     far_side.open("gate")
-    processes.worker(places=2)
+    processes.worker(places=2, ready=False)
     wait_for(lambda: states(*orders) == ["completed"] * 10)
     assert len(far_side.live()) == 10
     lost = StepAttempt.objects.filter(outcome="lost")
@@ -205,8 +200,8 @@ def test_without_redis_and_with_a_hanging_one_orders_are_taken_at_once_and_run_l
     )
     with servers.own_root() as root:
         broker = embedded.start_redis(root, throw_away=True)
+        processes.worker(ready=False, REDIS_URL=broker.url)
         web = processes.web(REDIS_URL=broker.url)
-        processes.worker(REDIS_URL=broker.url)
 
         def order_many(kind):
             """Order ten services; give how long the slowest answer took."""

@@ -33,7 +33,7 @@ def proxy():
 
 def test_cut_off_from_the_database_a_worker_stops_before_its_lease_ends(ordered, processes, far_side, proxy):
     order = ordered(("First call", "bare", {"hold": "gate"}), ("Second call", "bare", {}))
-    cut_off = processes.worker(DATABASE_URL=proxy.url(application_url()))
+    cut_off = processes.worker(ready=False, DATABASE_URL=proxy.url(application_url()))
     other = processes.worker(ready=False)
     other.freeze()
     wait_for(lambda: far_side.calls("start"))
@@ -57,7 +57,7 @@ def test_a_call_under_way_ends_with_the_lease_though_the_database_is_silent(org,
     register, step = rest
     register.mood, register.share, register.slow_seconds = "slow", 1.0, (20.0, 20.0)
     order = place(published_offering(org, steps=[step]), org.business)
-    cut_off = processes.worker(DATABASE_URL=proxy.url(application_url()))
+    cut_off = processes.worker(ready=False, DATABASE_URL=proxy.url(application_url()))
     other = processes.worker(ready=False)
     other.freeze()
     wait_for(lambda: register.counts["PUT calls"])
@@ -113,7 +113,7 @@ def fill_up(sessions):
 
 def test_a_result_written_at_the_second_try_is_told_once(ordered, processes, far_side):
     order = ordered(("Making it", "bare", {"hold": "gate"}))
-    processes.worker()
+    processes.worker(ready=False)
     wait_for(lambda: far_side.calls("start"))
     with another_connection(owner_url()) as bystander:
         with bystander.cursor() as cursor:

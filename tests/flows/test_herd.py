@@ -40,7 +40,7 @@ def test_a_back_end_that_is_down_costs_no_order_and_delays_no_other(org, far_sid
     down.mood, down.share = "busy", 1.0
     silent = published_offering(org, "silent", steps=[step])
     lively = published_offering(org, "lively", steps=[{"name": "Making it", "connector": "bare"}])
-    processes.worker(places=2)
+    processes.worker(places=2, ready=False)
     usual = [place(lively, org.business) for _ in range(15)]
     wait_for(lambda: states(*usual) == ["completed"] * 15)
     stuck = [place(silent, org.business) for _ in range(15)]
