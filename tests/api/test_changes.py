@@ -163,3 +163,14 @@ def test_operators_try_a_failed_order_again(api, org, client, far_side):  # noqa
     body = client.get(f"{ORDERS}{order}/").json()
     assert body["state"] == "completed"
     assert [step["state"] for step in body["steps"]][-2:] == ["succeeded", "succeeded"]
+
+
+def test_no_nonsense_breaks_a_change(client, service):
+    deep = current = {}
+    for _ in range(900):
+        current["a"] = current = {}
+    for parameters in (deep, {"storage": deep}, {"storage": "\x00"}, {"\x00": None}, {"storage": {"a": None}}):
+        answer = post(client, modify(service, parameters=parameters))
+        assert answer.status_code == 400, answer.content
+    for plan in ("\x00", "/", "database/", "/small", "a" * 300):
+        assert post(client, modify(service, plan=plan)).status_code == 400
