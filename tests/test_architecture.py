@@ -86,11 +86,13 @@ ASKED_BEFORE = {
     "provisioning.services.lifecycle.begin_change": "part of the transaction of `orders.place_change`, which asked",
     "provisioning.services.lifecycle.begin_removal": "part of the transaction of `orders.place_change`, which asked",
     "provisioning.services.runs.begin": "part of the transaction of `orders.place`, which asked",
+    "provisioning.services.runs.start_run": "part of a service's transaction that begins, changes or removes, which asked",
     "provisioning.services.runs.cancel_run": "part of the transaction of `orders.cancel`, which asked",
 }
 MAY_SET_STATES = {
     "core/states.py": "the one place",
-    "provisioning/services/claims.py": "a claim and a result are written under the lease, by an UPDATE that repeats it",
+    "provisioning/services/breakers.py": "a breaker is what many workers saw at once, written by conditional UPDATEs",
+    "provisioning/services/results.py": "a result is written under the lease, by an UPDATE that repeats its token",
 }
 
 

@@ -44,11 +44,14 @@ def note_failure(back_end: str, error: str) -> None:
 
 def note_answer(back_end: str) -> None:
     """Note that `back_end` answers again, whatever it said."""
-    if Breaker.objects.filter(back_end=back_end, state=Breaker.State.OPEN).exists():
-        _record("breaker.closed", back_end)
-    Breaker.objects.filter(back_end=back_end).update(
+    row = Breaker.objects.filter(back_end=back_end)
+    is_closing = row.filter(state=Breaker.State.OPEN).update(
         state=Breaker.State.CLOSED, failures=0, opened_at=None, probe_at=None
     )
+    if is_closing:
+        _record("breaker.closed", back_end)
+    else:
+        row.update(failures=0)
 
 
 def note_slow(back_end: str) -> None:

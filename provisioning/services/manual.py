@@ -84,7 +84,7 @@ def claim_task(task: ManualTask, *, actor: Any) -> ManualTask:
 
     Raises Conflict where somebody else has it, IllegalMove where it is no longer open.
     """
-    row = _open(task, actor)
+    row = _require_open(task, actor)
     if row.assignee_id == actor.pk:
         return row
     if row.assignee_id:
@@ -95,7 +95,7 @@ def claim_task(task: ManualTask, *, actor: Any) -> ManualTask:
 @transaction.atomic
 def hand_back(task: ManualTask, *, actor: Any) -> ManualTask:
     """Let go of a task that one has, so that anybody of its role may take it. Raises as `claim_task` does."""
-    row = _open(task, actor)
+    row = _require_open(task, actor)
     if row.assignee_id != actor.pk:
         raise Conflict("not-yours", "Only the person who has a task can hand it back.")
     return _give(row, None, "manualtask.handed_back", actor)
@@ -107,13 +107,13 @@ def hand_to(task: ManualTask, person: Person | None, *, actor: Any) -> ManualTas
 
     Raises Invalid for a person who may not do it, IllegalMove where it is no longer open.
     """
-    row = _open(task, actor)
+    row = _require_open(task, actor)
     if person and not (person.has_perm("provisioning.complete_manualtask", row) and _may_have(row, person)):
         raise Invalid({"/assignee": f"{person} may not do this task."})
     return _give(row, person, "manualtask.handed_over", actor)
 
 
-def _open(task: ManualTask, actor: Any) -> ManualTask:
+def _require_open(task: ManualTask, actor: Any) -> ManualTask:
     """Lock an open task that `actor` may do. Raises PermissionDenied, IllegalMove."""
     row = _locked(task)
     _require(row, actor)
