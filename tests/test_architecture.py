@@ -86,7 +86,7 @@ ASKED_BEFORE = {
     "provisioning.services.lifecycle.begin_change": "part of the transaction of `orders.place_change`, which asked",
     "provisioning.services.lifecycle.begin_removal": "part of the transaction of `orders.place_change`, which asked",
     "provisioning.services.runs.begin": "part of the transaction of `orders.place`, which asked",
-    "provisioning.services.runs.start_run": "part of a service's transaction that begins, changes or removes, which asked",
+    "provisioning.services.runs.start_run": "part of the transaction of a service that asked",
     "provisioning.services.runs.cancel_run": "part of the transaction of `orders.cancel`, which asked",
 }
 MAY_SET_STATES = {
