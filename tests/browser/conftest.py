@@ -98,7 +98,7 @@ def site(chromium, django_db_setup, django_db_blocker, tmp_path_factory):
             with override_settings(CONNECTORS=settings.CONNECTORS | fakes.CONNECTORS):
                 org = organization()
                 _offer(org)
-            running.worker(places=2, LEASE_SECONDS="10")
+            running.worker(places=2, LEASE_SECONDS="10", EGRESS_ALLOW="127.0.0.1")
             web = running.web()
             yield Site(f"http://127.0.0.1:{web.port}", org, fakes.FarSide(folder))
         finally:
