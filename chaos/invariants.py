@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -25,13 +26,13 @@ from provisioning.services import reveal
 from provisioning.services.runs import ClockTimestamp
 
 LATE_SECONDS = 30.0
-ORPHAN_SECONDS = 600
+ORPHAN_AGE = timedelta(minutes=10)
 ENDED = {Order.State.COMPLETED, Order.State.FAILED, Order.State.CANCELED, Order.State.DENIED}
 # A claim of a step whose worker was lost repeats its state; nothing else is ever said twice.
 REPEATED = {("step", Step.State.RUNNING), ("step", Step.State.POLLING)}
-MODELS = {"order": Order, "run": Run, "step": Step, "serviceinstance": ServiceInstance}
+MODELS: dict[str, Any] = {"order": Order, "run": Run, "step": Step, "serviceinstance": ServiceInstance}
 # In which state a row of each kind is made; a step's first state has no event where it only waits.
-FIRST = {
+FIRST: dict[str, set[Any]] = {
     "order": {Order.State.SUBMITTED},
     "run": {Run.State.RUNNING},
     "serviceinstance": {ServiceInstance.State.PROVISIONING},
@@ -179,7 +180,7 @@ def no_lease_is_left_behind() -> Iterator[str]:
     """I4: no step is held by a worker that is long gone."""
     lost = Step.objects.filter(lease_token__isnull=False, state__in=Step.WORKABLE).annotate(now=ClockTimestamp())
     for step in lost.filter(lease_expires_at__lt=F("now")):
-        if (step.now - step.lease_expires_at).total_seconds() > 2 * settings.LEASE_SECONDS:  # type: ignore[attr-defined]
+        if step.lease_expires_at and step.now - step.lease_expires_at > 2 * timedelta(seconds=settings.LEASE_SECONDS):
             yield f"I4: the lease of “{step.name}” of {step.run_id} ran out at {step.lease_expires_at}"
 
 
@@ -201,7 +202,7 @@ def the_chain_is_whole() -> Iterator[str]:
 def no_orphan_is_old() -> Iterator[str]:
     """G2: nothing that should be gone has been there for ten minutes."""
     for step in Step.objects.orphans().annotate(now=ClockTimestamp()):
-        if (step.now - step.created_at).total_seconds() > ORPHAN_SECONDS:  # type: ignore[attr-defined]
+        if step.now - step.created_at > ORPHAN_AGE:
             yield f"G2: “{step.name}” of {step.run_id} has not been undone since {step.created_at}: {step.error}"
 
 

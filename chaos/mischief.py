@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 from chaos.far_side import MOODS, Register
@@ -54,7 +55,7 @@ class Mischief:
     def plan(self, names: list[str], seconds: float) -> None:
         """Begin each of `names` at some time within `seconds` from now."""
         for name in names:
-            self._later(self.chance.uniform(0.5, seconds), lambda name=name: self._begin(name))
+            self._later(self.chance.uniform(0.5, seconds), partial(self._begin, name))
 
     def tick(self) -> None:
         """Do what is due."""
