@@ -16,7 +16,10 @@ from core.api.output import Moment, Own
 from core.problems import Invalid
 from provisioning.models import ManualTask, ManualTaskQuerySet
 
-NOT_BOOLEAN = {"invalid": "take_over must be true or false.", "null": "take_over must be true or false."}
+NOT_BOOLEAN: dict[str, Any] = {
+    "invalid": "take_over must be true or false.",
+    "null": "take_over must be true or false.",
+}
 
 
 class TaskBody(serializers.Serializer[Any]):
@@ -89,7 +92,7 @@ class TaskViewSet(Own, viewsets.GenericViewSet[Any]):
         rows = self.get_queryset()
         held_by = asked.pop("held_by", None)
         if held_by:
-            rows = rows.filter(assignee=request.user if held_by == "me" else None)
+            rows = rows.filter(assignee_id=request.user.pk if held_by == "me" else None)
         page = self.paginate_queryset(rows.filter(**asked))
         return self.get_paginated_response(TaskBody(page, many=True).data)
 

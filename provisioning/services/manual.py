@@ -6,7 +6,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Person
 from core import events
 from core.permissions import require
 from core.problems import Conflict, Invalid
@@ -102,8 +101,8 @@ def hand_back(task: ManualTask, *, actor: Any) -> ManualTask:
 
 
 @transaction.atomic
-def hand_to(task: ManualTask, person: Person | None, *, actor: Any) -> ManualTask:
-    """Give an open task to `person`, whoever has it now, or back to everyone of its role.
+def hand_to(task: ManualTask, person: Any, *, actor: Any) -> ManualTask:
+    """Give an open task to `person`, whoever has it now; None: back to everyone of its role.
 
     Raises Invalid for a person who may not do it, IllegalMove where it is no longer open.
     """

@@ -138,8 +138,8 @@ def test_tabs_part_what_is_mine_from_what_nobody_has(signed_in, task):
         for tab in ("all", "unclaimed", "mine", "nonsense"):
             page = curator.get(f"/tasks/?show={tab}").content.decode()
             assert (title in page) == (tab in (*shown, "nonsense"))
-    assert "Tom Lund" in signed_in("curator2").get("/tasks/").content.decode()
-    assert "<b>You</b>" in curator.get("/tasks/").content.decode()
+    assert "Tom Lund has it" in signed_in("curator2").get("/tasks/").content.decode()
+    assert "<b>You have it</b>" in curator.get("/tasks/").content.decode()
     for tab, words in (("unclaimed", "Every task has somebody"), ("mine", "You have no task")):
         assert words in signed_in("curator2").get(f"/tasks/?show={tab}").content.decode()
 
