@@ -35,7 +35,7 @@ _TYPES = {
 Declared = str | Collection[str] | None
 
 _QUOTED = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|//[^\n]*", re.DOTALL)
-_MACRO = re.compile(r"\.\s*(all|exists|exists_one|filter|map)\s*\(|[()]")
+_MACRO = re.compile(r"\.\s*(all|exists|exists_one|filter|map|matches)\s*\(|[()]")
 _USE = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\.\s*([A-Za-z_]\w*)(?!\w)(?!\s*\()")
 _POSITION = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
@@ -143,7 +143,7 @@ def _without_texts(expression: str) -> str:
 
 
 def _macro_problem(bare: str) -> str:
-    """Refuse what could take long: macros within macros, and `map`, whose lists and texts can double at each use."""
+    """Refuse what could take long: macros and patterns within macros, and `map`, whose results can double at each use."""
     within: list[bool] = []
     for found in _MACRO.finditer(bare):
         if found.group() == ")":
@@ -155,7 +155,7 @@ def _macro_problem(bare: str) -> str:
             return f"Column {found.start() + 1}: “map” is not available here."
         if macro and any(within):
             return f"Column {found.start() + 1}: “{macro}” may not stand within another “all”, “exists” or “filter”."
-        within.append(bool(macro))
+        within.append(macro not in {None, "matches"})
     return ""
 
 
