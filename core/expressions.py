@@ -143,7 +143,7 @@ def _without_texts(expression: str) -> str:
 
 
 def _macro_problem(bare: str) -> str:
-    """Refuse what could take long: macros and patterns within macros, and `map`, whose results can double at each use."""
+    """Refuse what could take long: macros and patterns within macros, and `map`, whose results can double."""
     within: list[bool] = []
     for found in _MACRO.finditer(bare):
         if found.group() == ")":
