@@ -199,6 +199,10 @@ class Step(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
+    # What its claim found, no columns: failures of the back end in a row, and whether this call is a silent one's probe.
+    breaker_failures = 0
+    is_probe = False
+
     objects = StepQuerySet.as_manager()
 
     class Meta:

@@ -78,4 +78,6 @@ def probe_now(back_end: str, *, actor: Any) -> None:
 
 def _record(name: str, back_end: str, *, actor: Any = None, **facts: Any) -> None:
     # A breaker is named, not numbered: the trail finds it by the name of the back end.
-    events.record(name, Breaker(back_end=None), actor=actor, back_end=back_end, **facts)
+    row = Breaker()
+    row.pk = None
+    events.record(name, row, actor=actor, back_end=back_end, **facts)

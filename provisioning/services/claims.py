@@ -253,7 +253,7 @@ def _claim_once(
         if limit is not None and way != "late":
             _keep_limit(cursor, step.back_end, limit)
     was_lost = lost_token is not None
-    step.breaker_failures, step.is_probe = failures or 0, breaker == Breaker.State.OPEN  # type: ignore[attr-defined]
+    step.breaker_failures, step.is_probe = failures or 0, breaker == Breaker.State.OPEN
     if was_lost:
         StepAttempt.objects.filter(lease_token=lost_token, outcome=StepAttempt.Outcome.RUNNING).update(
             outcome=StepAttempt.Outcome.LOST, finished_at=ClockTimestamp(), error="The worker was lost."

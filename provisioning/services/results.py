@@ -167,7 +167,7 @@ def try_later(step: Step, reason: str, after: float | None, lines: list[str], *,
     is to blame, which its breaker counts. Raises LeaseLost as `finish` does.
     """
     is_polling = step.state == Step.State.POLLING
-    is_probe = getattr(step, "is_probe", False)
+    is_probe = step.is_probe
     if step.attempt >= step.max_attempts and not is_polling and not is_probe:
         return give_up(step, f"{reason} (attempt {step.attempt} of {step.max_attempts})", lines)
     # A probe costs no attempt, and still the next one comes later and later.
@@ -229,7 +229,7 @@ def _written(
         step.run = run
         keep_lines(step, lines)
         following = write(run)
-        if back_end_answered and getattr(step, "breaker_failures", 0):
+        if back_end_answered and step.breaker_failures:
             breakers.note_answer(step.back_end)
         return following
 

@@ -190,7 +190,7 @@ def _release(step: Step) -> Step:
 def _succeed(run: Run) -> None:
     move(run, Run.State.SUCCEEDED, values={"finished_at": Now()}, kind=run.kind)
     instance = run.instance
-    facts = {"run": str(run.pk), "because": run.get_kind_display().lower()}
+    facts: dict[str, Any] = {"run": str(run.pk), "because": run.get_kind_display().lower()}
     if run.kind == Run.Kind.RETIRE:
         move(instance, ServiceInstance.State.RETIRED, **facts)
         return

@@ -168,4 +168,4 @@ def _outcome(one: BrokerImport) -> str:
         return one.error
     counts = [(len(one.result.get(name, [])), word) for name, word in COUNTED.items()]
     told = ", ".join(f"{number} {word}" for number, word in counts if number)
-    return f"Of the services: {told}." if told else "The broker lists no service that could be taken over."
+    return f"Services: {told}." if told else "The broker lists no service that could be taken over."

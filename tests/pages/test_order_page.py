@@ -10,7 +10,7 @@ from django.utils import timezone
 from core.models import Event
 from orders.models import Order
 from provisioning.models import Secret, Step
-from provisioning.services import claims, execution
+from provisioning.services import claims, execution, results
 from tests.factories import published_offering
 from tests.pages.forms import form_of, order_form, press
 from tests.provisioning.engine import drive, make_due
@@ -177,7 +177,7 @@ def test_a_failed_order_says_what_happened_and_what_to_do(org, business, signed_
     step = Step.objects.get(run__instance=ordered.instance, seq=1)
     Step.objects.filter(pk=step.pk).update(max_attempts=1, connector="redis_acl", inputs={"nonsense": True})
     claimed = claims.claim()
-    claims.give_up(claimed, "disk full at far-side-7", [])
+    results.give_up(claimed, "disk full at far-side-7", [])
     drive()
     words = text(page_of(business, ordered))
     for part in ("could not be delivered", "What happened", "What you can do", f"Order {ordered.number}"):
