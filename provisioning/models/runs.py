@@ -199,7 +199,7 @@ class Step(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    # What its claim found, no columns: failures of the back end in a row, and whether this call is a silent one's probe.
+    # What its claim found; no columns: failures of the back end in a row, and whether this is a probe of a silent one.
     breaker_failures = 0
     is_probe = False
 
