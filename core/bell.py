@@ -91,7 +91,8 @@ def _ensure_thread() -> None:
 
 def _publish_for_ever(waiting: queue.Queue[Ring]) -> None:
     while True:
-        publish(*waiting.get())
+        ring = waiting.get()
+        publish(*ring)
 
 
 def publish(step_id: str, queue_name: str, task: str = "") -> bool:

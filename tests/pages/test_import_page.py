@@ -80,7 +80,7 @@ def test_nothing_is_called_by_the_request_and_a_worker_drafts_what_is_there(cura
     assert broker.heard == []
     work_off_imports()
     page = text(curator.get(PAGE))
-    assert "Of the services: 1 drafted." in page
+    assert "Services: 1 drafted." in page
     assert f'href="/admin/catalog/offeringversion/{draft().pk}/change/">shop-database</a>' in page
 
 
@@ -104,7 +104,7 @@ def test_the_page_changes_by_itself_until_the_import_is_over(curator):
     assert "data-poll" in text(live)
     imports._work(imports._row(row.pk))
     live = text(curator.get(live.context["poll_url"]))
-    assert 'hx-swap-oob="innerHTML">Done. Of the services: 1 drafted.</div>' in live
+    assert 'hx-swap-oob="innerHTML">Done. Services: 1 drafted.</div>' in live
     assert "data-poll" not in live
 
 

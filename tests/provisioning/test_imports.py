@@ -12,6 +12,7 @@ import accounts.services as accounts
 import catalog.services as catalog
 from accounts.models import Membership
 from catalog.models import BackEnd, Category, Offering, OfferingVersion
+from config.embedded.process import wait_until
 from core import bell
 from core.models import Event
 from core.problems import Conflict, Invalid
@@ -268,10 +269,11 @@ def test_who_has_done_one_rings_for_the_next(ask, org, broker, rung):
 
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
-    def test_of_two_who_ask_one_is_told_that_it_is_asked_for_already(self, ask):
+    def test_of_two_who_ask_one_is_told_that_it_is_asked_for_already(self, ask, rung):
         answers = together(lambda: ask("curator"), lambda: ask("curator2"))
         assert BrokerImport.objects.count() == 1
         assert sorted(type(answer).__name__ for answer in answers) == ["BrokerImport", "Conflict"]
+        assert wait_until(lambda: rung == [("", "default", imports.TASK)], 10)
 
     def test_of_two_workers_one_takes_an_import(self, ask, broker):
         ask()

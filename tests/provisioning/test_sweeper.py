@@ -7,6 +7,7 @@ import threading
 import pytest
 from django.db import connection, transaction
 
+from config.embedded.process import wait_until
 from core import bell, seals
 from provisioning import sweeper
 from provisioning.services import claims
@@ -63,6 +64,7 @@ def test_a_sweep_seals_what_happened(ordered, rung):
 @pytest.mark.django_db(transaction=True)
 def test_while_one_worker_sweeps_the_others_do_not(ordered, rung):
     ordered()
+    assert wait_until(lambda: rung, 10)  # the order's own ring, by the bell's thread
     rung.clear()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [sweeper.SWEEP_LOCK])
