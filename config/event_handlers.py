@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import orders.handlers as orders
 from core.events import Handler
-from core.tasks import every
+from core.tasks import every, forget_old_slots
 from orders.services import forget_old_keys
 from provisioning.services import measure_delivery_times
 from provisioning.services.imports import ring as import_catalogs
@@ -21,5 +21,6 @@ HANDLERS: dict[str, list[Handler]] = {
 
 every(timedelta(minutes=10), "measure_delivery_times", measure_delivery_times)
 every(timedelta(days=1), "forget_old_keys", forget_old_keys)
+every(timedelta(days=1), "forget_old_slots", forget_old_slots)
 every(timedelta(hours=1), "look_at_services", look_at_services)
 every(timedelta(minutes=1), "import_catalogs", import_catalogs)

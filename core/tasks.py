@@ -12,6 +12,7 @@ from core.models import JobSlot
 
 logger = logging.getLogger(__name__)
 
+KEPT = timedelta(days=14)
 Job = Callable[[], object]
 _jobs: dict[str, tuple[timedelta, Job]] = {}
 
@@ -38,6 +39,13 @@ def run_due_jobs(now: datetime | None = None) -> list[str]:
         except Exception:
             logger.exception("The job %s failed; the next sweep tries again.", name)
     return ran
+
+
+def forget_old_slots() -> int:
+    """Forget when jobs ran weeks ago; the slot of the longest period is never that old."""
+    longest = max((period for period, _ in _jobs.values()), default=timedelta())
+    deleted, _ = JobSlot.objects.filter(slot_start__lt=_database_time() - longest - KEPT).delete()
+    return deleted
 
 
 def _database_time() -> datetime:

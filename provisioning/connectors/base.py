@@ -158,7 +158,7 @@ class Call:
     # The back end that the workflow names; None for connectors that know theirs from the settings.
     back_end: BackEnd | None = None
     trace_id: str = ""
-    # For `update`: what was in force before, as {"plan", "limits", "parameters", "inputs"}.
+    # For `update`: what was in force before, as {"plan", "limits", "parameters"}.
     before: dict[str, Any] = field(default_factory=dict)
     # For `last_operation`: the newest signed news of this step from the back end, if any came.
     news: dict[str, Any] | None = None
