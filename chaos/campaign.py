@@ -101,7 +101,7 @@ class Campaign:
         while not (mischief.is_over() and traffic.is_over()):
             mischief.tick()
             self.site.supervise()
-            watch.sample()
+            watch.sample(is_up=self.site.can_work())
             time.sleep(TICK_SECONDS)
 
     def _become_quiet(self, result: Result, watch: Watch) -> list[str]:
@@ -111,7 +111,7 @@ class Campaign:
         connection.close()  # the database may be another process by now
         while time.monotonic() < started + QUIET_SECONDS:
             self.site.supervise()
-            watch.sample()
+            watch.sample(is_up=self.site.can_work())
             if self.site.is_up() and invariants.is_quiet():
                 result.quiet_after = time.monotonic() - started
                 return []

@@ -10,7 +10,7 @@ from chaos.campaign import Result
 from chaos.watch import Seen
 
 WIDTH = 132
-REDIS_GOAL_SECONDS, POSTGRES_GOAL_SECONDS = 60.0, 30.0
+REDIS_GOAL_SECONDS, POSTGRES_GOAL_SECONDS, DUE_GOAL_SECONDS = 60.0, 30.0, 30.0
 console = Console(width=WIDTH, highlight=False, no_color=True)
 
 
@@ -84,7 +84,8 @@ def _goals(results: list[Result], seen: Seen, violations: list[str], lease: floa
     _times(table, "step of a killed worker goes on, in all the mischief", seen.recoveries, None)
     _times(table, "queued work runs again after Redis lost all", seen.after_loss_of_redis, REDIS_GOAL_SECONDS)
     _times(table, "serving after PostgreSQL restarted", seen.after_restart_of_postgres, POSTGRES_GOAL_SECONDS)
-    _times(table, "longest wait of a due step", [seen.oldest_due], 30.0)
+    _times(table, "a due step waits, with Redis and a worker there", [seen.oldest_due_with_all_up], DUE_GOAL_SECONDS)
+    _times(table, "a due step waits, outages included", [seen.oldest_due], None)
     return table
 
 
@@ -98,6 +99,7 @@ def _times(table: Table, goal: str, measured: list[float], most: float | None) -
         table.add_row(goal, wanted, "did not happen", "-")
         return
     told = f"{len(measured)}: median {statistics.median(measured):.1f} s, max {max(measured):.1f} s"
+    told = told if len(measured) > 1 else f"{measured[0]:.1f} s"
     held = "-" if most is None else "yes" if max(measured) <= most else "NO"
     table.add_row(goal, wanted, told, held)
 
@@ -122,7 +124,7 @@ INVARIANTS = {
     "I2": "what lives at the far sides is what is active here; passwords open it",
     "I3": "consumer side = provider side; one charge a service and slice",
     "I4": "no lease run out for longer than twice its length",
-    "I5": "no due step waits longer than 30 s",
+    "I5": "with Redis and a worker there, no due step waits longer than 30 s",
     "I6": "the audit trail is an unbroken chain",
     "I7": "reserved and spent within the limit",
     "I8": "no secret in clear in logs, Redis or the database",

@@ -45,6 +45,8 @@ class Site:
         self.port = free_port()
         self.slots = [Slot("worker") for _ in range(WORKERS)] + [Slot("web")]
         self.hanging: list[str] = []
+        self.frozen: set[str] = set()
+        self.is_redis_frozen = False
         self.postgres = embedded.start_postgres(root, throw_away=True)
         self.redis: Server | None = embedded.start_redis(root, throw_away=True)
 
@@ -123,11 +125,19 @@ class Site:
         """Stop a process and its children where they are."""
         if slot.process:
             slot.process.freeze()
+            self.frozen.add(slot.process.name)
 
     def wake(self, slot: Slot) -> None:
         """Let them go on."""
         if slot.process:
             slot.process.wake()
+            self.frozen.discard(slot.process.name)
+
+    def can_work(self) -> bool:
+        """Tell whether Redis and at least one worker run and are not frozen."""
+        awake = [slot for slot in self.workers if slot.process and slot.process.name not in self.frozen]
+        is_one_up = any(slot.process.alive() for slot in awake if slot.process)
+        return self.redis is not None and not self.is_redis_frozen and is_one_up
 
     def kill_place(self, pid: int) -> None:
         """Kill one pool process of a worker."""
@@ -151,7 +161,7 @@ class Site:
         """End Redis with all that it holds."""
         if self.redis:
             self.redis.kill()
-            self.redis = None
+            self.redis, self.is_redis_frozen = None, False
 
     def start_redis(self) -> None:
         """Start an empty Redis on the same port, where none runs."""
@@ -160,6 +170,7 @@ class Site:
 
     def signal_redis(self, number: signal.Signals) -> None:
         """Freeze or wake Redis."""
+        self.is_redis_frozen = number == signal.SIGSTOP and self.redis is not None
         if self.redis:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.redis.pid, number)

@@ -70,6 +70,7 @@ class Seen:
     after_loss_of_redis: list[float] = field(default_factory=list)
     after_restart_of_postgres: list[float] = field(default_factory=list)
     oldest_due: float = 0.0
+    oldest_due_with_all_up: float = 0.0
 
     def add(self, other: "Seen") -> None:
         """Put the figures of another round to these."""
@@ -78,6 +79,7 @@ class Seen:
         self.after_loss_of_redis += other.after_loss_of_redis
         self.after_restart_of_postgres += other.after_restart_of_postgres
         self.oldest_due = max(self.oldest_due, other.oldest_due)
+        self.oldest_due_with_all_up = max(self.oldest_due_with_all_up, other.oldest_due_with_all_up)
 
 
 class Watch:
@@ -90,7 +92,7 @@ class Watch:
         self._kills: list[Kill] = []
         self._emptied: list[Emptied] = []
         self._waiting: list[threading.Thread] = []
-        self._next_sample = 0.0
+        self._next_sample = self._up_since = 0.0
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """Give the rows of a query. Raises one of AWAY where the database does not answer."""
@@ -140,13 +142,17 @@ class Watch:
         thread.start()
         self._waiting.append(thread)
 
-    def sample(self) -> None:
-        """Look once a second how long the oldest due step waits."""
+    def sample(self, *, is_up: bool) -> None:
+        """Look once a second how long the oldest due step waits; `is_up`: Redis and a worker are there and awake."""
+        self._up_since = (self._up_since or time.monotonic()) if is_up else 0.0
         if time.monotonic() < self._next_sample:
             return
         self._next_sample = time.monotonic() + 1.0
         with contextlib.suppress(*AWAY):
-            self.seen.oldest_due = max(self.seen.oldest_due, float(self.ask(OLDEST_DUE)[0][0]))
+            waited = float(self.ask(OLDEST_DUE)[0][0])
+            up = time.monotonic() - self._up_since if self._up_since else 0.0
+            self.seen.oldest_due = max(self.seen.oldest_due, waited)
+            self.seen.oldest_due_with_all_up = max(self.seen.oldest_due_with_all_up, min(waited, up))
 
     def conclude(self) -> Seen:
         """Add up what the round showed, once it is over."""
