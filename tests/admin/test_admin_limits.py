@@ -22,6 +22,7 @@ READ_ONLY = {
     "approvals.Decision",
     "orders.Order",
     "provisioning.ServiceInstance",
+    "provisioning.Breaker",
     "provisioning.Run",
     "provisioning.Step",
     "axes.AccessAttempt",
