@@ -11,7 +11,7 @@ from tests.flows.outcomes import states, wait_for
 from tests.provisioning.engine import place
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-HERD = 3000
+HERD = 1500
 WAIT_SECONDS = 2.0
 
 
@@ -20,7 +20,7 @@ def p95(orders):
     return herd.percentile(herd.waits_of(orders), 0.95)
 
 
-def test_three_thousand_due_steps_do_not_stand_before_who_orders_now(ordered, processes, far_side):
+def test_fifteen_hundred_due_steps_do_not_stand_before_who_orders_now(ordered, processes, far_side):
     first = ordered(("Making it", "bare", {}))
     processes.worker(places=2, ready=False)
     processes.worker(places=2, ready=False)
