@@ -133,6 +133,8 @@ def _limits_for(step: Step, context: dict[str, Any]) -> dict[str, object]:
 def _outputs(step: Step) -> dict[str, Any]:
     """What earlier steps gave; for undoing and looking also what the step itself did."""
     outputs: dict[str, Any] = dict(step.run.instance.outputs)
+    if step.kind == Step.Kind.DO and step.seq == 1 and step.attempt == 1:
+        return outputs  # nothing can have said anything yet
     rows = Step.objects.filter(run=step.run_id, kind=Step.Kind.DO).exclude(outputs={}).order_by("seq")
     for earlier in rows.values_list("outputs", flat=True):
         outputs |= earlier

@@ -38,14 +38,17 @@ WORKER = f"{socket.gethostname()}:{{}}"
 FRESH_SECONDS = 5
 FRESH_SHARE, REST_SHARE = 0.7, 0.15
 WORKABLE = "state IN ('ready', 'retry', 'running', 'polling')"
-OPEN_BACK_ENDS = f"""
+ALL_NAMES = f"""
     RECURSIVE names AS (
         (SELECT back_end FROM provisioning_step WHERE {WORKABLE} ORDER BY back_end LIMIT 1)
         UNION ALL
         SELECT (SELECT step.back_end FROM provisioning_step AS step
                 WHERE {WORKABLE} AND step.back_end > names.back_end ORDER BY step.back_end LIMIT 1)
         FROM names WHERE names.back_end IS NOT NULL
-    ),
+    )
+"""  # noqa: S608 (constants of this file)
+ONE_NAME = "names AS (SELECT back_end FROM provisioning_step WHERE id = %(step)s::uuid)"
+OPEN_BACK_ENDS = f"""
     under_way AS (
         SELECT back_end, count(*) AS calls,
                bool_or(claimed_at < clock_timestamp() - interval '{breakers.SLOW_SECONDS} seconds') AS is_slow
@@ -154,8 +157,8 @@ UNDER_WAY = """
     WHERE back_end = %s AND lease_token IS NOT NULL AND lease_expires_at > clock_timestamp()
 """
 CLAIMS = {
-    "any": f"WITH {OPEN_BACK_ENDS}, {ANY} {TAKE}",
-    "one": f"WITH {OPEN_BACK_ENDS}, {ONE} {TAKE}",
+    "any": f"WITH {ALL_NAMES}, {OPEN_BACK_ENDS}, {ANY} {TAKE}",
+    "one": f"WITH {ONE_NAME}, {OPEN_BACK_ENDS}, {ONE} {TAKE}",
     "late": f"WITH {LATE} {TAKE}",
 }
 LIMIT_LOCK = 4_102_004
@@ -248,7 +251,7 @@ def _claim_once(
         if row is None:
             return None
         pk, state_before, lost_token, is_late, failures, breaker, limit = row
-        step = Step.objects.select_related("run__instance", "undoes").get(pk=pk)
+        step = Step.objects.select_related("run__instance").get(pk=pk)
         limit = 1 if breaker == Breaker.State.OPEN else limit
         if limit is not None and way != "late":
             _keep_limit(cursor, step.back_end, limit)
