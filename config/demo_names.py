@@ -2,7 +2,7 @@
 
 `python -m config.demo_names --port 8101 --folder var/backends/names`, with its token in DEMO_NAMES_TOKEN. It is a back
 end and no part of Greenlane: PUT /names/{name} registers a name once (201, 200 for the same owner again, 409 for
-another), GET reads it, DELETE frees it. Names are kept in one file.
+another) and frees the one that its owner had before, GET reads it, DELETE frees it. Names are kept in one file.
 """
 
 import argparse
@@ -36,7 +36,8 @@ class Register:
             there = self.names.get(name)
             if there and there["owner"] != entry["owner"]:
                 return HTTPStatus.CONFLICT
-            self._write({**self.names, name: entry})
+            others = {key: known for key, known in self.names.items() if known["owner"] != entry["owner"]}
+            self._write({**others, name: entry})
             return HTTPStatus.OK if there else HTTPStatus.CREATED
 
     def delete(self, name: str) -> HTTPStatus:

@@ -147,6 +147,11 @@ and a name that leads there. A mail tells you when all of it is ready.
                     "path": "/names/${parameters.host}",
                     "body": {"owner": "${instance.id}", "target": "${outputs.host}:${outputs.port}"},
                     "outputs": {"name": "/name"},
+                    "update": {
+                        "method": "PUT",
+                        "path": "/names/${parameters.host}",
+                        "body": {"owner": "${instance.id}", "target": "${outputs.host}:${outputs.port}"},
+                    },
                     "undo": {"method": "DELETE", "path": "/names/${parameters.host}"},
                     "describe": {"method": "GET", "path": "/names/${parameters.host}"},
                 },
