@@ -151,6 +151,7 @@ and a name that leads there. A mail tells you when all of it is ready.
                         "method": "PUT",
                         "path": "/names/${parameters.host}",
                         "body": {"owner": "${instance.id}", "target": "${outputs.host}:${outputs.port}"},
+                        "outputs": {"name": "/name"},
                     },
                     "undo": {"method": "DELETE", "path": "/names/${parameters.host}"},
                     "describe": {"method": "GET", "path": "/names/${parameters.host}"},
