@@ -11,6 +11,12 @@ import accounts.services as accounts
 from tests.factories import Organization, organization, published_offering
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files that start processes: at the end one of them would keep a single core busy for minutes."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None and "/browser/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """Let the owner empty tables between tests: the triggers against that are off in test databases alone."""
